@@ -1,0 +1,1 @@
+"""Lastword: the engine."""
