@@ -1,0 +1,97 @@
+"""The contract between producers and Lastword: two events, one key, and how ids are made.
+
+Pure: no I/O, no clock, no chance. The engine imports this module, so the two cannot disagree.
+"""
+
+from collections.abc import Mapping
+from typing import NewType
+from urllib.parse import quote
+from uuid import UUID, uuid5
+
+import msgspec
+
+__all__ = [
+    "DEFAULT_TENANT",
+    "NAMESPACE",
+    "Addresses",
+    "NotificationCancelled",
+    "NotificationId",
+    "NotificationRequested",
+    "SupersessionKey",
+    "id_from_idempotency_key",
+    "supersession_key",
+]
+
+NotificationId = NewType("NotificationId", UUID)
+SupersessionKey = NewType("SupersessionKey", str)
+
+#: Every id that Lastword derives is a UUIDv5 in this namespace.
+NAMESPACE = UUID("1a57e0d0-6b1f-5c3e-9b7a-2f4c8d9e0a11")
+DEFAULT_TENANT = "default"
+
+
+class Addresses(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Where a recipient can be reached; at least one is needed."""
+
+    #: an RFC 5322 address without a display name
+    email: str | None = None
+    #: E.164, with the leading plus
+    phone: str | None = None
+
+
+class NotificationRequested(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    tag_field="event",
+    tag=True,
+):
+    """Somebody should be told something. A newer one of the same key supersedes it."""
+
+    user: str
+    type: str
+    to: Addresses
+    #: what the type's templates say; checked against the type's own JSON Schema
+    data: Mapping[str, object] = {}
+    #: made by the producer; without one, Lastword derives it from the record's position
+    id: NotificationId | None = None
+    tenant: str = DEFAULT_TENANT
+    #: narrows what supersedes what, for example an order number
+    subject: str | None = None
+    #: BCP 47, for the choice of a template
+    locale: str | None = None
+
+
+class NotificationCancelled(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    tag_field="event",
+    tag=True,
+):
+    """What is pending under a key is not to be sent; with ``id``, only that notification."""
+
+    user: str
+    type: str
+    tenant: str = DEFAULT_TENANT
+    subject: str | None = None
+    id: NotificationId | None = None
+
+
+def supersession_key(
+    tenant: str, user: str, type: str, subject: str | None = None
+) -> SupersessionKey:
+    """``tenant:user:type[:subject]``; all but RFC 3986's unreserved characters percent-encoded."""
+    parts = (tenant, user, type) if subject is None else (tenant, user, type, subject)
+    return SupersessionKey(":".join(quote(part, safe="") for part in parts))
+
+
+def id_from_idempotency_key(tenant: str, key: str, index: int = 0) -> NotificationId:
+    """The id of the ``index``-th notification of a call that carried ``Idempotency-Key: key``."""
+    return NotificationId(uuid5(NAMESPACE, f"idempotency\0{tenant}\0{key}\0{index}"))

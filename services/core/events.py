@@ -1,0 +1,266 @@
+"""The events on the log: past-tense facts, frozen, one Avro schema each (``schemas/``).
+
+Times are UTC. ``event_id`` is deterministic, so that a replayed event is seen to be the same.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from lastword.contract import Addresses, NotificationCancelled, NotificationRequested
+from services.core.identifiers import (
+    AccountName,
+    ClaimId,
+    EventId,
+    NotificationId,
+    Origin,
+    SupersessionKey,
+    TypeName,
+)
+from services.core.outcomes import OutcomeKind
+
+__all__ = [
+    "EVENTS",
+    "Addresses",
+    "AttemptSettled",
+    "AttemptStarted",
+    "Channel",
+    "CloseReason",
+    "DeliveryState",
+    "Event",
+    "Leg",
+    "NotificationCancelled",
+    "NotificationClosed",
+    "NotificationRequested",
+    "NotificationRouted",
+    "Proposal",
+    "ProviderHealth",
+    "ReceiptKind",
+    "ReceiptReceived",
+    "RecipientUpdated",
+]
+
+
+class Channel(StrEnum):
+    """How a person is reached."""
+
+    EMAIL = "email"
+    SMS = "sms"
+
+
+class CloseReason(StrEnum):
+    """Why a notification was closed: each accepted request ends as exactly one of these (I1)."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    SUPPRESSED = "suppressed"
+    MERGED = "merged"
+    FANNED_OUT = "fanned_out"
+    DEAD_LETTERED = "dead_lettered"
+    UNKNOWN = "unknown"
+
+
+class ReceiptKind(StrEnum):
+    """What a provider reports after it accepted; every vendor's words are mapped on to these."""
+
+    ACCEPTED = "accepted"
+    SENT = "sent"
+    DEFERRED = "deferred"
+    DELIVERED = "delivered"
+    BOUNCED_SOFT = "bounced_soft"
+    BOUNCED_HARD = "bounced_hard"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    COMPLAINED = "complained"
+    UNSUBSCRIBED = "unsubscribed"
+
+
+class Proposal(StrEnum):
+    """What the router proposes; only the ledger's answer makes a verdict of it."""
+
+    SEND = "send"
+    SUPPRESS = "suppress"
+    DEAD_LETTER = "dead_letter"
+
+
+class Leg(Struct, frozen=True, kw_only=True):
+    """One step of a route: a channel, the address on it, and the accounts to try in order."""
+
+    channel: Channel
+    address: str
+    accounts: tuple[AccountName, ...]
+    #: milliseconds to wait for an available account before the next leg; None: until the deadline
+    give_up_after_ms: int | None = None
+
+
+class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+    """The router's proposal for one request. It holds no verdict, so a repeat is harmless."""
+
+    notification_id: NotificationId
+    key: SupersessionKey
+    tenant: str
+    user: str
+    type: TypeName
+    origin: Origin
+    requested_at: datetime
+    deadline: datetime
+    proposal: Proposal
+    #: why, where the proposal is not to send
+    reason: str = ""
+    legs: tuple[Leg, ...] = ()
+    data: Mapping[str, object] = {}
+    locale: str | None = None
+    #: the version of the catalogue that decided
+    catalogue: str = ""
+
+
+class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+    """A claim was granted and a send may begin; Kafka acknowledges this before a byte leaves."""
+
+    event_id: EventId
+    notification_id: NotificationId
+    #: dense, from 1, given by the ledger
+    attempt: int
+    claim_id: ClaimId
+    key: SupersessionKey
+    #: the index of the leg in the plan
+    leg: int
+    channel: Channel
+    account: AccountName
+    at: datetime
+    #: no first byte is written after this
+    send_by: datetime
+    #: grows with every grant of this ledger
+    sequence: int
+    #: why this account and leg now
+    reason: str = ""
+
+
+class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+    """What became of an attempt, as far as the sender could see."""
+
+    event_id: EventId
+    notification_id: NotificationId
+    attempt: int
+    channel: Channel
+    account: AccountName
+    outcome: OutcomeKind
+    at: datetime
+    code: str = ""
+    detail: str = ""
+    provider_ref: str | None = None
+
+
+class NotificationClosed(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+    """The ledger's verdict: there is one for each notification, ever."""
+
+    event_id: EventId
+    notification_id: NotificationId
+    key: SupersessionKey
+    reason: CloseReason
+    at: datetime
+    detail: str = ""
+    #: of what superseded it, where something did, and where that stands in the log
+    winner: NotificationId | None = None
+    winner_origin: Origin | None = None
+
+
+class ReceiptReceived(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+    """A provider's webhook, verified."""
+
+    #: derived from the vendor's own dedupe key
+    event_id: EventId
+    notification_id: NotificationId
+    attempt: int
+    account: AccountName
+    kind: ReceiptKind
+    #: the vendor's time, where it gives one
+    occurred_at: datetime
+    received_at: datetime
+    provider_ref: str | None = None
+    code: str = ""
+    detail: str = ""
+
+
+class DeliveryState(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+    """The tracker's view of one notification, for others. Readers ignore an older revision."""
+
+    notification_id: NotificationId
+    revision: int
+    tenant: str
+    user: str
+    type: TypeName
+    key: SupersessionKey
+    status: str
+    updated_at: datetime
+    reason: str = ""
+    attempts: int = 0
+    channel: Channel | None = None
+    account: AccountName | None = None
+    provider_ref: str | None = None
+
+
+class RecipientUpdated(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+    """A recipient's profile, whole. A null record removes it."""
+
+    tenant: str
+    user: str
+    to: Addresses
+    updated_at: datetime
+    locale: str | None = None
+    #: IANA name
+    time_zone: str | None = None
+
+
+class ProviderHealth(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+    """How well one account has worked over a window."""
+
+    account: AccountName
+    window_start: datetime
+    window_end: datetime
+    attempts: int
+    accepted: int
+    refused: int
+    unavailable: int
+    unknown: int
+    delivered: int
+    bounced: int
+
+
+Event: TypeAlias = (
+    NotificationRequested
+    | NotificationCancelled
+    | NotificationRouted
+    | AttemptStarted
+    | AttemptSettled
+    | NotificationClosed
+    | ReceiptReceived
+    | DeliveryState
+    | RecipientUpdated
+    | ProviderHealth
+)
+
+#: every event by its name, which is its Avro record's name and its JSON tag
+EVENTS: Mapping[str, type[Event]] = {
+    cls.__name__: cls
+    for cls in (
+        NotificationRequested,
+        NotificationCancelled,
+        NotificationRouted,
+        AttemptStarted,
+        AttemptSettled,
+        NotificationClosed,
+        ReceiptReceived,
+        DeliveryState,
+        RecipientUpdated,
+        ProviderHealth,
+    )
+}

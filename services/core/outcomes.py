@@ -1,0 +1,71 @@
+"""What a provider's reply to an attempt means, and what follows: one table for all of them."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import msgspec
+
+__all__ = ["OUTCOMES", "Next", "Outcome", "OutcomeKind", "OutcomeRule"]
+
+
+class OutcomeKind(StrEnum):
+    """The classes of reply. The sheet of each provider maps its own words on to these."""
+
+    #: the provider took responsibility
+    ACCEPTED = "accepted"
+    #: it will never reach this address on this channel
+    REFUSED_RECIPIENT = "refused_recipient"
+    #: it will never take this content
+    REFUSED_CONTENT = "refused_content"
+    #: it will take nothing from this account until a person mends it
+    REFUSED_ACCOUNT = "refused_account"
+    #: not taken; later, perhaps after ``retry_after``
+    THROTTLED = "throttled"
+    #: definitely not taken: no connection, or the provider said so
+    UNAVAILABLE = "unavailable"
+    #: it may have been taken: the reply was lost, or proves nothing
+    UNKNOWN = "unknown"
+    #: claimed, and given up before a byte was written
+    VOIDED = "voided"
+
+
+class Next(StrEnum):
+    """What follows from an outcome."""
+
+    CLOSE_SENT = "close as sent"
+    NEXT_ACCOUNT = "the leg's next account, at once"
+    NEXT_LEG = "the next leg that the recipient can receive, else close as failed"
+    RECONCILE = "ask, or wait for the receipt; never resend before"
+    SAME_AGAIN = "choose again"
+
+
+class OutcomeRule(msgspec.Struct, frozen=True):
+    """``taken`` is None where nobody can tell; ``rests``: the account is left alone for a while."""
+
+    taken: bool | None
+    rests: bool
+    next: Next
+
+
+OUTCOMES: Mapping[OutcomeKind, OutcomeRule] = {
+    OutcomeKind.ACCEPTED: OutcomeRule(True, False, Next.CLOSE_SENT),
+    OutcomeKind.REFUSED_RECIPIENT: OutcomeRule(False, False, Next.NEXT_LEG),
+    OutcomeKind.REFUSED_CONTENT: OutcomeRule(False, False, Next.NEXT_LEG),
+    OutcomeKind.REFUSED_ACCOUNT: OutcomeRule(False, True, Next.NEXT_ACCOUNT),
+    OutcomeKind.THROTTLED: OutcomeRule(False, True, Next.NEXT_ACCOUNT),
+    OutcomeKind.UNAVAILABLE: OutcomeRule(False, True, Next.NEXT_ACCOUNT),
+    OutcomeKind.UNKNOWN: OutcomeRule(None, False, Next.RECONCILE),
+    OutcomeKind.VOIDED: OutcomeRule(False, False, Next.SAME_AGAIN),
+}
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt's outcome. ``code`` is the vendor's; ``detail``, for people, has no address."""
+
+    kind: OutcomeKind
+    code: str = ""
+    detail: str = ""
+    #: the provider's own id of the message
+    provider_ref: str | None = None
+    #: seconds, where the provider asked for them
+    retry_after: float | None = None
