@@ -1,0 +1,33 @@
+"""A record as Kafka gave it to us, free of any client library's types."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from services.core.identifiers import Origin
+
+__all__ = ["Headers", "Record"]
+
+#: names may repeat, and order is kept
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """One record of one partition, undecoded."""
+
+    topic: str
+    #: Kafka's own id of the topic, new for a topic made anew
+    topic_id: str
+    partition: int
+    offset: int
+    key: bytes | None
+    #: None: a tombstone
+    value: bytes | None
+    #: UTC, when the broker appended it
+    timestamp: datetime
+    headers: Headers = ()
+
+    @property
+    def origin(self) -> Origin:
+        """Where it stands, by which ids and versions are derived."""
+        return Origin(topic_id=self.topic_id, partition=self.partition, offset=self.offset)
