@@ -1,0 +1,49 @@
+"""Every Prometheus collector, declared once, with bounded labels: never an id, user or address."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+__all__ = [
+    "ATTEMPTS",
+    "CLAIMS_REFUSED",
+    "CLOSED",
+    "DEAD_LETTERS",
+    "LAG",
+    "LEDGER_SECONDS",
+    "MISPLACED",
+    "PENDING",
+    "RECEIPTS",
+    "REQUESTS",
+    "ROUTED",
+    "SEND_SECONDS",
+    "UNKNOWN",
+    "WEBHOOKS_REFUSED",
+]
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+REQUESTS = Counter(
+    "lastword_requests_total", "Requests over HTTP, by what was answered.", ["type", "answer"]
+)
+ROUTED = Counter("lastword_routed_total", "Requests routed, by proposal.", ["type", "proposal"])
+DEAD_LETTERS = Counter(
+    "lastword_dead_letters_total", "Records dead-lettered, by cause.", ["service", "cause"]
+)
+MISPLACED = Counter(
+    "lastword_misplaced_total", "Records moved to the partition or lane they belong on.", ["what"]
+)
+PENDING = Gauge("lastword_pending", "Notifications held in dispatch, not yet closed.", ["lane"])
+ATTEMPTS = Counter("lastword_attempts_total", "Attempts settled.", ["account", "outcome"])
+CLOSED = Counter("lastword_closed_total", "Notifications closed, by reason.", ["reason"])
+CLAIMS_REFUSED = Counter("lastword_claims_refused_total", "Claims the ledger refused.", ["why"])
+UNKNOWN = Gauge("lastword_unknown", "Attempts whose outcome is not known yet.")
+LEDGER_SECONDS = Histogram(
+    "lastword_ledger_seconds", "Time of one ledger call.", ["call"], buckets=_SECONDS
+)
+SEND_SECONDS = Histogram(
+    "lastword_send_seconds", "From the connection to the reply.", ["account"], buckets=_SECONDS
+)
+RECEIPTS = Counter("lastword_receipts_total", "Webhook events taken.", ["account", "kind"])
+WEBHOOKS_REFUSED = Counter(
+    "lastword_webhooks_refused_total", "Webhook calls not taken.", ["account", "cause"]
+)
+LAG = Gauge("lastword_consumer_lag", "Records not read yet.", ["group", "topic", "partition"])

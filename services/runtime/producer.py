@@ -1,0 +1,116 @@
+"""The producer: acks=all, idempotent, Java's partitioner; a batch is done when all of it is acked.
+
+A crash before the acknowledgement leaves it open whether a record was appended. Events carry
+deterministic ids, so whoever repeats them does no harm.
+"""
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from msgspec import Struct
+
+from services.core.errors import Retryable
+
+__all__ = ["LogProducer", "OutRecord"]
+
+
+class OutRecord(Struct, frozen=True, kw_only=True):
+    """A record to append. Without a partition, murmur2 of the key decides, as in Java."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int = -1
+
+
+class _Batch:
+    """Counts down the acknowledgements of one batch."""
+
+    def __init__(self, size: int) -> None:
+        self.done: Future[None] = Future()
+        self._left = size
+        self._error: KafkaError | None = None
+
+    def delivered(self, error: KafkaError | None, _message: Message) -> None:
+        self._error = self._error or error
+        self._left -= 1
+        if self._left:
+            return
+        if self._error is None:
+            self.done.set_result(None)
+        else:
+            failure = Retryable(f"Kafka did not acknowledge: {self._error.name()}")
+            self.done.set_exception(failure)
+
+
+class LogProducer:
+    """One idempotent producer with a thread that serves its callbacks.
+
+    ``timeout_s`` bounds the wait for an acknowledgement; None: as long as it takes.
+    """
+
+    def __init__(
+        self, kafka: Mapping[str, str], *, client_id: str, timeout_s: float | None = None
+    ) -> None:
+        self._producer = Producer(
+            {
+                "client.id": client_id,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "linger.ms": 2,
+                "compression.type": "lz4",
+                "message.timeout.ms": 0 if timeout_s is None else int(timeout_s * 1000),
+                **kafka,
+            }
+        )
+        self._running = True
+        self._poller = threading.Thread(target=self._serve, name="producer", daemon=True)
+        self._poller.start()
+
+    def _serve(self) -> None:
+        while self._running:
+            self._producer.poll(0.1)
+
+    def start(self, records: Sequence[OutRecord]) -> Future[None]:
+        """Hand over a batch; the future is done when every record is acknowledged."""
+        batch = _Batch(len(records))
+        if not records:
+            batch.done.set_result(None)
+        for record in records:
+            self._produce(record, batch)
+        return batch.done
+
+    def _produce(self, record: OutRecord, batch: _Batch) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    record.topic,
+                    key=record.key,
+                    value=record.value,
+                    partition=record.partition,
+                    headers=list(record.headers),
+                    on_delivery=batch.delivered,
+                )
+                return
+            except BufferError:
+                self._producer.poll(0.05)
+            except KafkaException as error:
+                raise Retryable(f"Kafka refused a record: {error.args[0].name()}") from error
+
+    def publish(self, records: Sequence[OutRecord]) -> None:
+        """Append a batch and wait until all of it is acknowledged; raises ``Retryable``."""
+        self.start(records).result()
+
+    async def publish_async(self, records: Sequence[OutRecord]) -> None:
+        """As ``publish``, without holding up the event loop."""
+        await asyncio.wrap_future(self.start(records))
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Wait for what is under way, then stop."""
+        self._producer.flush(timeout_s)
+        self._running = False
+        self._poller.join(timeout_s)
