@@ -62,9 +62,11 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     batch_max: int = 1
     #: after this a look-up that finds nothing counts; seconds
     settling_s: int = 1800
-    #: the names of secrets and settings that an account needs
+    #: the names of secrets and settings that an account needs, and of those that it may have
     secrets: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
+    optional_secrets: tuple[str, ...] = ()
+    optional_settings: tuple[str, ...] = ()
 
 
 class Access(Struct, frozen=True, kw_only=True):
@@ -161,19 +163,35 @@ class Provider(Protocol):
     def build_request(
         self, access: Access, messages: Sequence[Message], *, time_left: timedelta
     ) -> Request:
-        """One request for all the messages; more than one only up to ``batch_max``."""
+        """One request for all the messages; more than one only up to ``batch_max``.
+
+        Raises ``Misconfigured`` where the account lacks a secret or a setting.
+        """
         ...
 
     def read_response(self, messages: Sequence[Message], response: Response) -> Sequence[Outcome]:
-        """One outcome a message, in order. Never raises: what it cannot read is unknown."""
+        """One outcome a message, in order. Never raises: what it cannot read is unknown.
+
+        A refusal of a whole batch (status not 2xx) gives every message the same outcome, though one
+        of them may have caused it: the caller repeats such messages singly.
+        """
         ...
 
     def build_lookup(self, access: Access, message: Message, *, since: datetime) -> Request | None:
-        """A request that may find the message; None where the vendor has no look-up."""
+        """A request that may find the message; None where the vendor has no look-up.
+
+        ``since``: when the attempt started.
+        """
         ...
 
-    def read_lookup(self, message: Message, response: Response) -> tuple[Lookup, str | None]:
-        """Whether it was found, and the provider's id of it."""
+    def read_lookup(
+        self, message: Message, response: Response, *, since: datetime
+    ) -> tuple[Lookup, str | None]:
+        """Whether it was found, and the provider's id of it. Never raises.
+
+        ``since`` is the one given to ``build_lookup``: without an id of ours to compare, an older
+        message with the same words must not be taken for this one.
+        """
         ...
 
     def read_callback(
