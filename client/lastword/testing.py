@@ -1,0 +1,1 @@
+"""The pytest plugin: fixtures with which a test says what was sent, with nothing running."""
