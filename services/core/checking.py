@@ -1,0 +1,180 @@
+"""What can be wrong with a catalogue, its schemas and its templates, found before anything is sent.
+
+``lastword check`` shows all of it; a service refuses to start on the errors.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import jsonschema_rs
+from jinja2 import TemplateSyntaxError, meta, nodes
+from msgspec import Struct
+
+from services.core.catalogue import Account, Catalogue, NotificationType
+from services.core.errors import Misconfigured
+from services.core.events import Channel
+from services.core.identifiers import TypeName
+from services.core.ports import Capabilities
+from services.core.templates import REQUIRED_PARTS, Part, TemplateName, Templates, sandbox
+from services.core.validation import compile_schema
+
+__all__ = ["Problem", "check"]
+
+_FILE = "lastword.toml"
+Schemas = Mapping[TypeName, object]
+Sources = Mapping[TemplateName, str]
+
+
+class Problem(Struct, frozen=True, order=True):
+    """Something to be changed. ``where``: a file, and the field or line in it."""
+
+    where: str
+    detail: str
+    #: a warning may be meant so; an error cannot work
+    is_error: bool = True
+
+    def __str__(self) -> str:
+        return f"{'error' if self.is_error else 'warning'}: {self.where}: {self.detail}"
+
+
+def check(
+    catalogue: Catalogue,
+    schemas: Schemas,
+    sources: Sources,
+    providers: Mapping[str, Capabilities] | None = None,
+) -> list[Problem]:
+    """Every problem; what depends on the vendors only where ``providers`` are given."""
+    problems = [*_types(catalogue, schemas, sources), *_strays(catalogue, schemas, sources)]
+    problems += [*_templates(schemas, sources)]
+    if providers is not None:
+        problems += [*_accounts(catalogue, providers), *_legs(catalogue, providers)]
+    return problems
+
+
+def _types(catalogue: Catalogue, schemas: Schemas, sources: Sources) -> Iterator[Problem]:
+    for type in catalogue.types.values():
+        yield from _schema(type, schemas)
+        yield from _waits(type)
+        for channel in sorted({leg.channel for leg in type.route}):
+            yield from _parts(type.name, channel, sources)
+
+
+def _schema(type: NotificationType, schemas: Schemas) -> Iterator[Problem]:
+    where = f"types/{type.name}.schema.json"
+    if type.name not in schemas:
+        yield Problem(where, f"missing; type {type.name} needs a JSON Schema of its data")
+        return
+    try:
+        compile_schema(schemas[type.name])
+    except (jsonschema_rs.ReferencingError, ValueError) as error:
+        yield Problem(where, f"no valid JSON Schema: {str(error).splitlines()[0]}")
+
+
+def _waits(type: NotificationType) -> Iterator[Problem]:
+    """A leg that comes too late, or only where the legs before it refuse."""
+    waited = 0
+    for index, leg in enumerate(type.route[:-1]):
+        where = f"{_FILE}: types.{type.name}.route[{index}]"
+        if leg.give_up_after_ms is None:
+            detail = "without give_up_after, the next leg is tried only after a refusal"
+            yield Problem(where, detail, is_error=False)
+            return
+        waited += leg.give_up_after_ms
+        if waited >= type.deadline_ms:
+            yield Problem(where, "gives up no earlier than the deadline: the next leg has no time")
+            return
+
+
+def _parts(type: TypeName, channel: Channel, sources: Sources) -> Iterator[Problem]:
+    required = REQUIRED_PARTS[channel]
+    locales = sorted({name.locale for name in sources if name[:2] == (type, channel)})
+    if not locales:
+        files = ", ".join(f"{channel}.en.{part}" for part in required)
+        yield Problem(f"templates/{type}", f"no templates for {channel}: add {files}")
+    for locale in locales:
+        for part in required:
+            name = TemplateName(type, channel, locale, part)
+            if name not in sources:
+                yield Problem(f"templates/{name}", "missing, so the locale cannot be used")
+
+
+def _strays(catalogue: Catalogue, schemas: Schemas, sources: Sources) -> Iterator[Problem]:
+    for type in schemas.keys() - catalogue.types.keys():
+        yield _stray(f"types/{type}.schema.json")
+    for type in {name.type for name in sources} - catalogue.types.keys():
+        yield _stray(f"templates/{type}")
+
+
+def _stray(where: str) -> Problem:
+    return Problem(where, f"{_FILE} has no such type", is_error=False)
+
+
+def _templates(schemas: Schemas, sources: Sources) -> Iterator[Problem]:
+    for name, text in sources.items():
+        try:
+            Templates({name: text})
+            yield from _variables(name, text, schemas.get(name.type))
+        except Misconfigured as error:
+            where, _, detail = str(error).partition(": ")
+            yield Problem(where, detail)
+
+
+def _variables(name: TemplateName, text: str, schema: object) -> Iterator[Problem]:
+    """What the template uses, against what the schema promises to be there."""
+    if not isinstance(schema, dict):
+        return
+    try:
+        tree = sandbox(html=name.part is Part.HTML).parse(text)
+    except TemplateSyntaxError:
+        return
+    promised, possible = set(schema.get("required", ())), set(schema.get("properties", ()))
+    used = meta.find_undeclared_variables(tree) - {"range"} - promised - _guarded(tree)
+    for variable in sorted(used):
+        told = "may be missing: require it, or ask `is defined`"
+        detail = told if variable in possible else "is not in the type's schema"
+        yield Problem(f"templates/{name}", f"{variable} {detail}", is_error=False)
+
+
+def _guarded(tree: nodes.Template) -> set[str]:
+    """The variables that the template itself asks about before it uses them."""
+    asked = [node.node for node in tree.find_all(nodes.Test) if node.name == "defined"]
+    asked += [f.node for f in tree.find_all(nodes.Filter) if f.node and f.name in ("default", "d")]
+    return {node.name for node in asked if isinstance(node, nodes.Name)}
+
+
+def _accounts(catalogue: Catalogue, providers: Mapping[str, Capabilities]) -> Iterator[Problem]:
+    for account in catalogue.accounts.values():
+        where = f"{_FILE}: accounts.{account.name}"
+        capabilities = providers.get(account.provider)
+        if capabilities is None:
+            known = ", ".join(sorted(providers))
+            yield Problem(f"{where}.provider", f"{account.provider!r} is not one of: {known}")
+        else:
+            yield from _account(where, account, capabilities)
+
+
+def _account(where: str, account: Account, capabilities: Capabilities) -> Iterator[Problem]:
+    most = capabilities.batch_max
+    if account.batch > most:
+        detail = f"{account.batch} is more than {account.provider} takes in one request: {most}"
+        yield Problem(f"{where}.batch", detail)
+    for setting in capabilities.settings:
+        if not account.settings.get(setting):
+            yield Problem(f"{where}.settings.{setting}", f"missing; {account.provider} needs it")
+    for setting in sorted(account.settings.keys() - set(capabilities.settings)):
+        known = ", ".join(capabilities.settings) or "none"
+        detail = f"not one of {account.provider}'s settings: {known}"
+        yield Problem(f"{where}.settings.{setting}", detail, is_error=False)
+
+
+def _legs(catalogue: Catalogue, providers: Mapping[str, Capabilities]) -> Iterator[Problem]:
+    for type in catalogue.types.values():
+        for index, leg in enumerate(type.route):
+            where = f"{_FILE}: types.{type.name}.route[{index}]"
+            for name in leg.accounts:
+                provider = catalogue.accounts[name].provider
+                capabilities = providers.get(provider)
+                if capabilities and leg.channel not in capabilities.channels:
+                    can = ", ".join(capabilities.channels)
+                    yield Problem(
+                        where, f"{name} is {provider}, which does {can}, no {leg.channel}"
+                    )

@@ -1,0 +1,222 @@
+"""What makes a request acceptable. Ingest and the router ask the same rules, so they agree.
+
+Each fault has a JSON pointer into the request and says what to do, without holding a value.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from math import isfinite
+
+import jsonschema_rs
+import msgspec
+from msgspec import Struct
+
+from services.core.addresses import email_fault, phone_fault, unclean
+from services.core.catalogue import Catalogue, NotificationType, RouteLeg, Supersede
+from services.core.events import (
+    Addresses,
+    Channel,
+    NotificationCancelled,
+    NotificationRequested,
+)
+from services.core.identifiers import TypeName
+from services.core.templates import RenderError, Templates
+
+__all__ = ["Fault", "Rules", "address_on", "compile_schema", "pointer", "reachable_legs"]
+
+_MAX_USER = 256
+_MAX_TENANT = 64
+_MAX_DATA_BYTES = 256 * 1024
+_MAX_DEPTH = 32
+_LOCALE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_SECRETIVE = re.compile(r"[^\s'\"]*@[^\s'\"]*|\+?\d{7,}")
+
+
+class Fault(Struct, frozen=True, order=True):
+    """One thing wrong with a request."""
+
+    #: a JSON pointer as a URI fragment: ``#/to/email``
+    pointer: str
+    detail: str
+
+
+class Rules:
+    """A catalogue made ready for judging requests: schemas and templates are compiled once.
+
+    The catalogue, its schemas and its templates were checked before (``core.checking``).
+    """
+
+    def __init__(
+        self, catalogue: Catalogue, schemas: Mapping[TypeName, object], templates: Templates
+    ) -> None:
+        self._catalogue = catalogue
+        self._schemas = {name: compile_schema(schema) for name, schema in schemas.items()}
+        self._templates = templates
+
+    def validate_request(self, request: NotificationRequested) -> list[Fault]:
+        """All that is wrong with a request; an empty list: it is accepted."""
+        faults = [*_common(request), *_addresses(request.to), *_locale(request.locale)]
+        type = self._catalogue.types.get(TypeName(request.type))
+        if type is None:
+            return [*faults, _unknown_type()]
+        legs = reachable_legs(type, request.to)
+        if not legs:
+            faults.append(_unreachable(type))
+        data = [*self._data(type, request.data)]
+        # a template can only be asked for its values once they are known to be of the right kind
+        return faults + (data or [*self._texts(type, legs, request)])
+
+    def validate_cancellation(self, cancellation: NotificationCancelled) -> list[Fault]:
+        """All that is wrong with a cancellation."""
+        faults = [*_common(cancellation)]
+        type = self._catalogue.types.get(TypeName(cancellation.type))
+        if type is None:
+            faults.append(_unknown_type())
+        elif type.supersede is Supersede.NEVER and cancellation.id is None:
+            detail = f"{type.name} is never superseded, so each stands alone: name its id"
+            faults.append(Fault("#/id", detail))
+        return faults
+
+    def _data(self, type: NotificationType, data: Mapping[str, object]) -> Iterator[Fault]:
+        unfit = _unfit(data)
+        if unfit:
+            yield Fault("#/data", unfit)
+            return
+        for error in self._schemas[type.name].iter_errors(data):
+            yield _schema_fault(error)
+
+    def _texts(
+        self, type: NotificationType, legs: tuple[RouteLeg, ...], request: NotificationRequested
+    ) -> Iterator[Fault]:
+        for channel in dict.fromkeys(leg.channel for leg in legs):
+            try:
+                self._templates.render(type.name, channel, request.locale, request.data)
+            except RenderError as error:
+                yield Fault(error.pointer, error.detail)
+
+
+def compile_schema(schema: object) -> jsonschema_rs.Draft202012Validator:
+    """A schema made ready: formats count, values are masked, nothing is fetched.
+
+    Raises ``ValueError`` or ``ReferencingError`` on what is no schema.
+    """
+    if not isinstance(schema, dict | bool):
+        raise ValueError("a JSON Schema is an object")
+    return jsonschema_rs.Draft202012Validator(
+        schema, validate_formats=True, mask="the value", offline=True
+    )
+
+
+def address_on(to: Addresses, channel: Channel) -> str | None:
+    """The address that a channel needs."""
+    match channel:
+        case Channel.EMAIL:
+            return to.email
+        case Channel.SMS:
+            return to.phone
+
+
+def reachable_legs(type: NotificationType, to: Addresses) -> tuple[RouteLeg, ...]:
+    """The legs of a type's route for which there is an address, in order."""
+    return tuple(leg for leg in type.route if address_on(to, leg.channel))
+
+
+def pointer(*segments: object) -> str:
+    """A JSON pointer; it ends before a segment that might itself be somebody's secret."""
+    plain: list[str] = []
+    for segment in map(str, segments):
+        if not _PLAIN_SEGMENT.fullmatch(segment):
+            break
+        plain.append(segment)
+    return "/".join(["#", *plain])
+
+
+def _common(request: NotificationRequested | NotificationCancelled) -> Iterator[Fault]:
+    yield from _text("#/user", request.user, _MAX_USER)
+    yield from _text("#/tenant", request.tenant, _MAX_TENANT)
+    if request.subject is not None:
+        yield from _text("#/subject", request.subject, _MAX_USER)
+
+
+def _text(where: str, text: str, most: int) -> Iterator[Fault]:
+    if not 1 <= len(text) <= most:
+        yield Fault(where, f"must have 1 to {most} characters")
+    if unclean(text):
+        yield Fault(where, "has control, bidi or zero-width characters")
+
+
+def _locale(locale: str | None) -> Iterator[Fault]:
+    if locale is not None and not _LOCALE.fullmatch(locale):
+        yield Fault("#/locale", 'must be a language tag such as "en" or "de-AT"')
+
+
+def _addresses(to: Addresses) -> Iterator[Fault]:
+    if to.email is not None and (fault := email_fault(to.email)):
+        yield Fault("#/to/email", fault)
+    if to.phone is not None and (fault := phone_fault(to.phone)):
+        yield Fault("#/to/phone", fault)
+
+
+def _unknown_type() -> Fault:
+    return Fault("#/type", "the catalogue has no such type; `lastword check` lists those it has")
+
+
+def _unreachable(type: NotificationType) -> Fault:
+    fields = {Channel.EMAIL: "email", Channel.SMS: "phone"}
+    wanted = " or ".join(dict.fromkeys(fields[leg.channel] for leg in type.route))
+    return Fault("#/to", f"has no address that {type.name} can use: it needs {wanted}")
+
+
+def _schema_fault(error: jsonschema_rs.ValidationError) -> Fault:
+    path = [*error.instance_path]
+    kind = error.kind
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required):
+        return Fault(pointer("data", *path, kind.property), "is required")
+    if isinstance(kind, jsonschema_rs.ValidationErrorKind.AdditionalProperties):
+        return Fault(pointer("data", *path, *kind.unexpected[:1]), "is not known to the schema")
+    return Fault(pointer("data", *path), _SECRETIVE.sub("…", error.message))
+
+
+def _unfit(data: Mapping[str, object]) -> str | None:
+    """Why the data could not travel: each service and table must be able to hold it."""
+    level: list[object] = [data]
+    for _ in range(_MAX_DEPTH):
+        below: list[object] = []
+        for value in level:
+            if unfit := _unfit_value(value):
+                return unfit
+            if isinstance(value, dict):
+                below += [*value.keys(), *value.values()]
+            elif isinstance(value, list):
+                below += value
+        if not below:
+            return _too_large(data)
+        level = below
+    return f"is nested more than {_MAX_DEPTH} levels deep"
+
+
+def _unfit_value(value: object) -> str | None:
+    match value:
+        case str() if "\0" in value or not _encodes(value):
+            return "has a NUL or half a character in a text"
+        case bool():
+            return None
+        case int() if not -(2**63) <= value < 2**63:
+            return "has a whole number beyond 64 bits; write it as a string"
+        case float() if not isfinite(value):
+            return "has a number that is none: NaN or infinite"
+    return None
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _too_large(data: Mapping[str, object]) -> str | None:
+    size = len(msgspec.json.encode(data))
+    return None if size <= _MAX_DATA_BYTES else f"is larger than {_MAX_DATA_BYTES // 1024} KiB"

@@ -1,0 +1,186 @@
+"""The catalogue's folder: ``lastword.toml``, ``types/`` and ``templates/``, read and checked.
+
+``types/<type>.schema.json`` is the JSON Schema of a type's data; templates are
+``templates/<type>/<channel>.<locale>.<part>``. Services refuse to start on a folder with an error
+in it; ``lastword check`` names everything that is wrong at once.
+"""
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from services.core.catalogue import Catalogue, parse_catalogue
+from services.core.checking import Problem, check
+from services.core.errors import Misconfigured
+from services.core.events import Channel
+from services.core.identifiers import TypeName
+from services.core.ports import Capabilities
+from services.core.templates import Part, TemplateName, Templates
+from services.core.validation import Rules
+
+__all__ = ["CATALOGUE_FILE", "LoadedCatalogue", "check_catalogue", "load_catalogue"]
+
+CATALOGUE_FILE = "lastword.toml"
+_SCHEMA = ".schema.json"
+_NAMING = "no template's name; write <type>/<channel>.<locale>.<part>, the parts: " + ", ".join(
+    Part
+)
+T = TypeVar("T")
+
+
+class LoadedCatalogue(Struct, frozen=True, kw_only=True):
+    """All of the folder, ready for use."""
+
+    catalogue: Catalogue
+    #: the JSON Schema of each type's data
+    schemas: Mapping[TypeName, object]
+    templates: Templates
+    #: what ingest and the router both judge requests by
+    rules: Rules
+
+
+class _Folder(Struct, frozen=True):
+    """What stands in the files, read but not yet judged."""
+
+    document: Mapping[str, object]
+    schemas: Mapping[TypeName, object]
+    sources: Mapping[TemplateName, str]
+
+
+def load_catalogue(folder: Path, *, time_scale: float = 1.0) -> LoadedCatalogue:
+    """The folder's catalogue; raises ``Misconfigured`` with all that is wrong, a line each.
+
+    Its version is a digest of all the files and of ``time_scale``.
+    """
+    problems: list[Problem] = []
+    read = _read(folder, problems)
+    catalogue = _parsed(folder, read.document, _version(folder, time_scale), time_scale, problems)
+    if catalogue is not None:
+        problems += check(catalogue, read.schemas, read.sources)
+    errors = [str(problem) for problem in problems if problem.is_error]
+    if errors or catalogue is None:
+        raise Misconfigured("\n".join([f"{folder}: the catalogue cannot be used", *errors]))
+    templates = Templates(read.sources)
+    return LoadedCatalogue(
+        catalogue=catalogue,
+        schemas=read.schemas,
+        templates=templates,
+        rules=Rules(catalogue, read.schemas, templates),
+    )
+
+
+def check_catalogue(folder: Path, providers: Mapping[str, Capabilities]) -> list[Problem]:
+    """All that is wrong with the folder, for ``lastword check``; ``providers`` by name."""
+    problems: list[Problem] = []
+    read = _read(folder, problems)
+    catalogue = _parsed(folder, read.document, "check", 1.0, problems)
+    if catalogue is not None:
+        problems += check(catalogue, read.schemas, read.sources, providers)
+    return problems
+
+
+def _read(folder: Path, problems: list[Problem]) -> _Folder:
+    document = _attempt(folder / CATALOGUE_FILE, folder, _toml, problems)
+    schemas: dict[TypeName, object] = {}
+    for path in sorted((folder / "types").glob(f"*{_SCHEMA}")):
+        schema = _attempt(path, folder, json.loads, problems)
+        if schema is not None:
+            schemas[TypeName(path.name.removesuffix(_SCHEMA))] = schema
+    sources: dict[TemplateName, str] = {}
+    for path in sorted(p for p in (folder / "templates").rglob("*") if _is_template(p)):
+        name = _template_name(path.relative_to(folder / "templates"))
+        text = _attempt(path, folder, str, problems)
+        if name is None:
+            problems.append(Problem(path.relative_to(folder).as_posix(), _NAMING))
+        elif text is not None:
+            sources[name] = text
+    return _Folder(document or {}, schemas, sources)
+
+
+def _is_template(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and not path.name.endswith("~")
+
+
+def _attempt(
+    path: Path, folder: Path, parse: Callable[[str], T], problems: list[Problem]
+) -> T | None:
+    """A parsed file, or None and a problem that names it, and the line where there is one."""
+    where = path.relative_to(folder).as_posix()
+    try:
+        return parse(path.read_text("utf-8"))
+    except FileNotFoundError:
+        problems.append(Problem(where, f"there is no such file in {folder}"))
+    except OSError as error:
+        problems.append(Problem(where, f"cannot be read: {error.strerror}"))
+    except UnicodeDecodeError:
+        problems.append(Problem(where, "is not UTF-8"))
+    except ValueError as error:
+        problems.append(Problem(where, str(error)))
+    return None
+
+
+def _toml(text: str) -> Mapping[str, object]:
+    return tomllib.loads(text)
+
+
+def _template_name(path: Path) -> TemplateName | None:
+    """``password_reset/email.de-AT.subject.txt``, taken apart; None where it is no such thing."""
+    channel, _, rest = path.name.partition(".")
+    locale, _, part = rest.partition(".")
+    if len(path.parts) != 2 or channel not in list(Channel) or part not in list(Part):
+        return None
+    return TemplateName(TypeName(path.parts[0]), Channel(channel), locale, Part(part))
+
+
+def _parsed(
+    folder: Path,
+    document: Mapping[str, object],
+    version: str,
+    time_scale: float,
+    problems: list[Problem],
+) -> Catalogue | None:
+    if any(problem.where == CATALOGUE_FILE for problem in problems):
+        return None
+    try:
+        return parse_catalogue(document, version=version, time_scale=time_scale)
+    except Misconfigured as error:
+        each = _each_fault(document) or [str(error)]
+        problems += [Problem(CATALOGUE_FILE, fault) for fault in each]
+        return None
+
+
+def _each_fault(document: Mapping[str, object]) -> list[str]:
+    """The fault of every account and type, each looked at by itself."""
+    accounts, types = document.get("accounts"), document.get("types")
+    if not isinstance(accounts, dict) or not isinstance(types, dict):
+        return []
+    alone = [{"accounts": {name: account}, "types": {}} for name, account in accounts.items()]
+    sound = {name: {"provider": ""} for name in accounts}
+    alone += [{"accounts": sound, "types": {name: type}} for name, type in types.items()]
+    return [fault for part in alone if (fault := _fault(part))]
+
+
+def _fault(document: Mapping[str, object]) -> str | None:
+    try:
+        parse_catalogue(document, version="")
+    except Misconfigured as error:
+        return str(error)
+    return None
+
+
+def _version(folder: Path, time_scale: float) -> str:
+    digest = sha256(repr(float(time_scale)).encode())
+    paths = [folder / CATALOGUE_FILE, *(folder / "types").rglob("*"), *_templates(folder)]
+    for path in sorted(p for p in paths if p.is_file()):
+        content = sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _templates(folder: Path) -> list[Path]:
+    return [path for path in (folder / "templates").rglob("*") if _is_template(path)]
