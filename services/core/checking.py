@@ -160,10 +160,10 @@ def _account(where: str, account: Account, capabilities: Capabilities) -> Iterat
     for setting in capabilities.settings:
         if not account.settings.get(setting):
             yield Problem(f"{where}.settings.{setting}", f"missing; {account.provider} needs it")
-    for setting in sorted(account.settings.keys() - set(capabilities.settings)):
-        known = ", ".join(capabilities.settings) or "none"
-        detail = f"not one of {account.provider}'s settings: {known}"
-        yield Problem(f"{where}.settings.{setting}", detail, is_error=False)
+    known = (*capabilities.settings, *capabilities.optional_settings)
+    for setting in sorted(account.settings.keys() - set(known)):
+        detail = f"not one of {account.provider}'s settings: {', '.join(known) or 'none'}"
+        yield Problem(f"{where}.settings.{setting}", detail)
 
 
 def _legs(catalogue: Catalogue, providers: Mapping[str, Capabilities]) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from services.core.events import (
     NotificationRequested,
 )
 from services.core.identifiers import TypeName
+from services.core.strict_json import MAX_DEPTH
 from services.core.templates import RenderError, Templates
 
 __all__ = ["Fault", "Rules", "address_on", "compile_schema", "pointer", "reachable_legs"]
@@ -27,7 +28,6 @@ __all__ = ["Fault", "Rules", "address_on", "compile_schema", "pointer", "reachab
 _MAX_USER = 256
 _MAX_TENANT = 64
 _MAX_DATA_BYTES = 256 * 1024
-_MAX_DEPTH = 32
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECRETIVE = re.compile(r"[^\s'\"]*@[^\s'\"]*|\+?\d{7,}")
@@ -181,7 +181,7 @@ def _schema_fault(error: jsonschema_rs.ValidationError) -> Fault:
 def _unfit(data: Mapping[str, object]) -> str | None:
     """Why the data could not travel: each service and table must be able to hold it."""
     level: list[object] = [data]
-    for _ in range(_MAX_DEPTH):
+    for _ in range(MAX_DEPTH):
         below: list[object] = []
         for value in level:
             if unfit := _unfit_value(value):
@@ -193,7 +193,7 @@ def _unfit(data: Mapping[str, object]) -> str | None:
         if not below:
             return _too_large(data)
         level = below
-    return f"is nested more than {_MAX_DEPTH} levels deep"
+    return f"is nested more than {MAX_DEPTH} levels deep"
 
 
 def _unfit_value(value: object) -> str | None:
