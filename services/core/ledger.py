@@ -1,0 +1,184 @@
+"""The ledger's port: claim before a send, settle after it, close what is not sent.
+
+Ownership of a partition is an economy; the ledger decides. What a function answers is committed,
+and what is published is what it answered, so a replay publishes the same again.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec import Struct
+
+from services.core.events import Channel, CloseReason
+from services.core.identifiers import (
+    AccountName,
+    ClaimId,
+    NotificationId,
+    Origin,
+    SupersessionKey,
+)
+from services.core.outcomes import Outcome, OutcomeKind
+
+__all__ = [
+    "Attempt",
+    "Cancellation",
+    "ClaimAnswer",
+    "ClaimRefused",
+    "ClaimRequest",
+    "Closing",
+    "Identity",
+    "Ledger",
+    "Settlement",
+    "SettlementAnswer",
+    "Verdict",
+]
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """Which notification it is, and which version of its key: where it stood when first seen."""
+
+    id: NotificationId
+    key: SupersessionKey
+    origin: Origin
+
+
+class Closing(Struct, frozen=True, kw_only=True):
+    """A verdict as the ledger holds it; it never changes again."""
+
+    id: NotificationId
+    key: SupersessionKey
+    reason: CloseReason
+    at: datetime
+    detail: str = ""
+    winner: NotificationId | None = None
+    winner_origin: Origin | None = None
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One attempt as the ledger holds it; ``outcome`` is None while it is open."""
+
+    id: NotificationId
+    key: SupersessionKey
+    attempt: int
+    claim_id: ClaimId
+    leg: int
+    channel: Channel
+    account: AccountName
+    claimed_at: datetime
+    send_by: datetime
+    sequence: int
+    reason: str = ""
+    outcome: OutcomeKind | None = None
+    settled_at: datetime | None = None
+    code: str = ""
+    detail: str = ""
+    provider_ref: str | None = None
+
+
+class ClaimRequest(Struct, frozen=True, kw_only=True):
+    """May this be sent now? Its maker chooses ``claim_id``, so a lost answer can be read again."""
+
+    claim_id: ClaimId
+    identity: Identity
+    #: the number that its maker expects: one more than the attempts it knows of
+    attempt: int
+    leg: int
+    channel: Channel
+    account: AccountName
+    deadline: datetime
+    #: how long the first byte may wait, in milliseconds; never beyond the deadline
+    lease_ms: int
+    #: how long the request may take after its first byte, in milliseconds
+    timeout_ms: int
+    reason: str = ""
+    #: older ones of the key, closed as superseded if this is granted
+    losers: tuple[Identity, ...] = ()
+
+
+class ClaimRefused(StrEnum):
+    """Why a claim was not granted."""
+
+    #: it has its verdict already, or got it now: see ``closing``
+    CLOSED = "closed"
+    #: another claim of the key, or of this notification, is open: see ``retry_at``
+    BUSY = "busy"
+    #: its last attempt may have been taken; reconciling decides
+    UNKNOWN = "unknown"
+    #: there are attempts that its maker did not know of: see ``attempts``
+    HISTORY = "history"
+    #: the id was used before, for another key
+    CONFLICT = "conflict"
+
+
+class ClaimAnswer(Struct, frozen=True, kw_only=True):
+    """Granted, if ``refused`` is None; then ``attempts`` ends with the attempt granted."""
+
+    claim_id: ClaimId
+    refused: ClaimRefused | None = None
+    #: of this notification, and of the losers that the grant closed
+    closings: tuple[Closing, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    #: milliseconds from the ledger's decision to ``send_by``
+    lease_left_ms: int = 0
+    retry_at: datetime | None = None
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """What became of a claim; ``verdict`` closes the notification with it, if not taken."""
+
+    claim_id: ClaimId
+    outcome: Outcome
+    verdict: CloseReason | None = None
+    verdict_detail: str = ""
+
+
+class SettlementAnswer(Struct, frozen=True, kw_only=True):
+    """The attempt as it stands now, and the closing that followed, if one did."""
+
+    claim_id: ClaimId
+    attempt: Attempt | None = None
+    closing: Closing | None = None
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """This should end like that. Refused while a claim is open, accepted or unknown.
+
+    ``resolves`` says that it answers an unknown attempt; only sent, failed and unknown may.
+    """
+
+    identity: Identity
+    reason: CloseReason
+    detail: str = ""
+    #: what superseded it, where the reason is that
+    winner: NotificationId | None = None
+    resolves: bool = False
+
+
+class Cancellation(Struct, frozen=True, kw_only=True):
+    """All of a key up to a place in the log, or one id of it, is not to be sent any more."""
+
+    key: SupersessionKey
+    origin: Origin
+    id: NotificationId | None = None
+
+
+class Ledger(Protocol):
+    """The one gate. Every call is one transaction; all may raise ``Retryable``."""
+
+    async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
+        """One answer a request, in order."""
+        ...
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettlementAnswer]:
+        """One answer a settlement, in order; settling twice changes nothing."""
+        ...
+
+    async def close(self, verdicts: Sequence[Verdict]) -> Sequence[Closing | None]:
+        """The closing that the ledger holds now, or None where a claim stands in the way."""
+        ...
+
+    async def cancel(self, cancellations: Sequence[Cancellation]) -> Sequence[Closing]:
+        """Raise the floors, and close what is cancelled and known; the closings."""
+        ...

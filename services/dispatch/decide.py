@@ -1,0 +1,92 @@
+"""What dispatch decides: what follows from an outcome, and what a history amounts to."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.core.events import CloseReason, Leg
+from services.core.ledger import Attempt
+from services.core.outcomes import OUTCOMES, Next, Outcome, OutcomeKind
+
+__all__ = ["Progress", "Step", "after", "next_leg", "recall", "verdict_with"]
+
+
+class Step(StrEnum):
+    """What dispatch does with a notification after an attempt."""
+
+    #: it has its verdict
+    DONE = "done"
+    #: it is unknown: the sweeper has it now
+    PARK = "park"
+    #: choose again; the progress says for which leg
+    AGAIN = "again"
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """How far a notification is along its route."""
+
+    #: attempts that the ledger knows of
+    attempts: int = 0
+    leg: int = 0
+    #: legs whose recipient or content was refused for good
+    refused: frozenset[int] = frozenset()
+    #: attempts not taken, one after the other, in this leg
+    failures: int = 0
+    #: why the next attempt is made where it is made
+    why: str = ""
+
+
+def next_leg(legs: Sequence[Leg], progress: Progress) -> int | None:
+    """The next leg not refused yet, going round from this one; None if there is none."""
+    later = [*range(progress.leg + 1, len(legs)), *range(progress.leg)]
+    return next((leg for leg in later if leg not in progress.refused), None)
+
+
+def after(legs: Sequence[Leg], progress: Progress, outcome: Outcome) -> tuple[Step, Progress]:
+    """The step and the progress after an attempt, which ``progress`` does not count yet."""
+    made = progress.attempts + 1
+    rule = OUTCOMES[outcome.kind]
+    why = f"attempt {made}: {outcome.kind} {outcome.code}".rstrip()
+    match rule.next:
+        case Next.CLOSE_SENT:
+            return Step.DONE, replace(progress, attempts=made)
+        case Next.RECONCILE:
+            return Step.PARK, replace(progress, attempts=made)
+        case Next.SAME_AGAIN:
+            return Step.AGAIN, replace(progress, attempts=made, why=why)
+        case Next.NEXT_ACCOUNT:
+            failures = progress.failures + 1
+            return Step.AGAIN, replace(progress, attempts=made, failures=failures, why=why)
+        case Next.NEXT_LEG:
+            refused = replace(
+                progress,
+                attempts=made,
+                why=why,
+                failures=0,
+                refused=progress.refused | {progress.leg},
+            )
+            leg = next_leg(legs, refused)
+            if leg is None:
+                return Step.DONE, refused
+            return Step.AGAIN, replace(refused, leg=leg)
+
+
+def verdict_with(
+    legs: Sequence[Leg], progress: Progress, outcome: Outcome
+) -> tuple[CloseReason | None, str]:
+    """The verdict that goes with a settlement: failed, where every leg has refused it."""
+    step, _ = after(legs, progress, outcome)
+    if step is Step.DONE and OUTCOMES[outcome.kind].taken is False:
+        return CloseReason.FAILED, f"{outcome.kind} {outcome.code} {outcome.detail}".strip()
+    return None, ""
+
+
+def recall(legs: Sequence[Leg], attempts: Sequence[Attempt]) -> Progress:
+    """The progress that the ledger's attempts amount to, for who did not make them."""
+    progress = Progress()
+    for attempt in attempts:
+        outcome = Outcome(kind=attempt.outcome or OutcomeKind.VOIDED, code=attempt.code)
+        _, progress = after(legs, replace(progress, leg=min(attempt.leg, len(legs) - 1)), outcome)
+    return progress

@@ -1,0 +1,176 @@
+"""The ledger on PostgreSQL: one function call a batch, one transaction a call.
+
+The rules are in ``sql/functions.sql``; this shell turns structs into JSON and back.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Self, TypeVar
+
+import msgspec
+import psycopg
+from psycopg.errors import DeadlockDetected, SerializationFailure
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from services.core.errors import Retryable
+from services.core.identifiers import Origin
+from services.core.ledger import (
+    Attempt,
+    Cancellation,
+    ClaimAnswer,
+    ClaimRequest,
+    Closing,
+    Identity,
+    Settlement,
+    SettlementAnswer,
+    Verdict,
+)
+from services.runtime.metrics import LEDGER_SECONDS
+from services.runtime.postgres import migrate
+
+__all__ = ["PostgresLedger", "Unresolved"]
+
+_T = TypeVar("_T")
+#: a topic that was gone before anybody here saw it is older than all that are known
+_GONE = -1
+_MARGIN_MS = 250
+
+
+class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
+    """A notification whose last attempt is unknown, with nobody's verdict yet."""
+
+    identity: Identity
+    attempt: Attempt
+
+
+class PostgresLedger:
+    """Open it with ``async with``; safe for concurrent calls up to ``connections`` at once."""
+
+    def __init__(
+        self,
+        dsn: str,
+        topics: Mapping[str, str],
+        *,
+        connections: int = 4,
+        margin_ms: int = _MARGIN_MS,
+    ) -> None:
+        """``topics``: requested topics' ids by name. ``margin_ms``: a claim's least time left."""
+        self._dsn = dsn
+        self._topics = topics
+        self._margin_ms = margin_ms
+        self._generations: dict[str, int] = {}
+        self._pool = AsyncConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=connections,
+            open=False,
+            timeout=5,
+            kwargs={"autocommit": True, "prepare_threshold": 1},
+        )
+
+    async def __aenter__(self) -> Self:
+        migrate(self._dsn, "services.dispatch")
+        _install(self._dsn)
+        await self._pool.open()
+        for topic, topic_id in self._topics.items():
+            rows = await self._rows("generation", int, topic_id, topic)
+            self._generations[topic_id] = rows[0]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.close()
+
+    async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
+        bodies = [
+            {
+                **_builtins(request),
+                "identity": self._version(request.identity),
+                "losers": [self._version(loser) for loser in request.losers],
+            }
+            for request in requests
+        ]
+        return await self._rows("claim", ClaimAnswer, _json(bodies), self._margin_ms)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettlementAnswer]:
+        return await self._rows("settle", SettlementAnswer, _json(settlements))
+
+    async def close(self, verdicts: Sequence[Verdict]) -> Sequence[Closing | None]:
+        bodies = [
+            {**_builtins(verdict), "identity": self._version(verdict.identity)}
+            for verdict in verdicts
+        ]
+        return await self._optional_rows("close", Closing, _json(bodies))
+
+    async def cancel(self, cancellations: Sequence[Cancellation]) -> Sequence[Closing]:
+        bodies = [
+            {"key": c.key, "id": None if c.id is None else str(c.id), **self._place(c.origin)}
+            for c in cancellations
+        ]
+        return await self._rows("cancel", Closing, _json(bodies))
+
+    async def abandon(self, most: int) -> Sequence[Attempt]:
+        """Call open attempts unknown that nobody can still be sending; those attempts."""
+        return await self._rows("abandon", Attempt, most)
+
+    async def unresolved(self, most: int) -> Sequence[Unresolved]:
+        """What waits for a look-up, a receipt or the end of its settling time; oldest first."""
+        return await self._rows("unresolved", Unresolved, most)
+
+    def _place(self, origin: Origin) -> dict[str, object]:
+        return {
+            "topic_id": origin.topic_id,
+            "partition": origin.partition,
+            "generation": self._generations.get(origin.topic_id, _GONE),
+            "offset": origin.offset,
+        }
+
+    def _version(self, identity: Identity) -> dict[str, object]:
+        return {"id": str(identity.id), "key": identity.key, **self._place(identity.origin)}
+
+    async def _rows(self, function: str, type_: type[_T], *arguments: object) -> list[_T]:
+        rows = await self._optional_rows(function, type_, *arguments)
+        return [row for row in rows if row is not None]
+
+    async def _optional_rows(
+        self, function: str, type_: type[_T], *arguments: object
+    ) -> list[_T | None]:
+        decode = msgspec.json.Decoder(type_).decode
+        rows = await self._call(function, arguments)
+        return [None if text is None else decode(text) for (text,) in rows]
+
+    async def _call(self, function: str, arguments: Sequence[object]) -> list[tuple[str | None]]:
+        """Call it; deadlocks are tried again here, and a server that is away is ``Retryable``."""
+        holes = ", ".join(["%s"] * len(arguments))
+        query = f"SELECT answer::text FROM ledger.{function}({holes}) AS answer".encode()
+        started = time.monotonic()
+        try:
+            async with self._pool.connection() as connection:
+                for _ in range(5):
+                    try:
+                        cursor = await connection.execute(query, arguments)
+                        return await cursor.fetchall()
+                    except (DeadlockDetected, SerializationFailure):
+                        continue
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise Retryable("the ledger is away") from error
+        finally:
+            LEDGER_SECONDS.labels(function).observe(time.monotonic() - started)
+        raise Retryable("the ledger's rows are contended")
+
+
+def _install(dsn: str) -> None:
+    """The functions are code, not data: made anew at each start."""
+    script = (files("services.dispatch") / "sql" / "functions.sql").read_text("utf-8")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(7)")
+        connection.execute(script.encode())
+
+
+def _builtins(struct: msgspec.Struct) -> dict[str, object]:
+    builtins: dict[str, object] = msgspec.to_builtins(struct)
+    return builtins
+
+
+def _json(bodies: object) -> str:
+    return msgspec.json.encode(bodies).decode()

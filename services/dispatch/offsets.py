@@ -1,0 +1,51 @@
+"""Which records are done with, so that offsets are committed only up to the lowest unfinished."""
+
+from collections import deque
+from collections.abc import Iterable
+
+from services.runtime.consumer import Partition
+
+__all__ = ["Offsets", "Place"]
+
+#: a partition, and an offset in it
+Place = tuple[Partition, int]
+
+
+class Offsets:
+    """Told of each record read and each one finished; answers what may be committed."""
+
+    def __init__(self) -> None:
+        self._open: dict[Partition, deque[int]] = {}
+        self._done: dict[Partition, set[int]] = {}
+        self._next: dict[Partition, int] = {}
+        self._committed: dict[Partition, int] = {}
+
+    def read(self, place: Place) -> None:
+        """A record was read; of one partition in order."""
+        partition, offset = place
+        self._open.setdefault(partition, deque()).append(offset)
+        self._next[partition] = offset + 1
+
+    def finish(self, places: Iterable[Place]) -> None:
+        """What these records led to is acknowledged."""
+        for partition, offset in places:
+            if partition in self._open:
+                self._done.setdefault(partition, set()).add(offset)
+
+    def take_committable(self) -> dict[Partition, int]:
+        """The next offset to read, by partition, where it moved since the last call."""
+        moved = {}
+        for partition, waiting in self._open.items():
+            done = self._done.get(partition, set())
+            while waiting and waiting[0] in done:
+                done.remove(waiting.popleft())
+            position = waiting[0] if waiting else self._next[partition]
+            if position != self._committed.get(partition):
+                moved[partition] = self._committed[partition] = position
+        return moved
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """These are somebody else's now."""
+        for partition in partitions:
+            for table in (self._open, self._done, self._next, self._committed):
+                table.pop(partition, None)

@@ -1,0 +1,283 @@
+"""The table of what is waiting, by supersession key: pure, told the time, everything in memory.
+
+Each key has an entry with its candidates. The newest valid one is the winner; older ones stay as
+losers until the winner's claim or close has committed, and revive if the winner turns out to be a
+repeat of something already sent. At most one candidate of a key is out of the table's hands at a
+time. Whatever happens (a newer request, a cancel, a deadline, a failure) is one change of an entry.
+
+Waiting costs nothing: candidates that wait for the same accounts lie in one heap by deadline, which
+is not looked at while none of those accounts can take a send.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.core.catalogue import Lane
+from services.core.events import Leg, NotificationRouted
+from services.core.identifiers import AccountName, NotificationId, SupersessionKey
+from services.dispatch.accounts import Accounts
+from services.dispatch.decide import Progress, next_leg
+from services.dispatch.offsets import Place
+from services.runtime.consumer import Partition
+
+__all__ = ["Candidate", "Choice", "PendingTable", "Version"]
+
+#: (generation of the topic, offset): comparable within a key
+Version = tuple[int, int]
+
+#: how often a leg that is out of time is looked at again while its accounts work
+_LOOK_AGAIN_S = 1.0
+
+
+class Candidate:
+    """One notification that has no verdict yet."""
+
+    __slots__ = (
+        "deadline",
+        "lane",
+        "leg_since",
+        "places",
+        "progress",
+        "routed",
+        "ticket",
+        "version",
+    )
+
+    def __init__(
+        self, routed: NotificationRouted, version: Version, lane: Lane, place: Place
+    ) -> None:
+        self.routed = routed
+        self.version = version
+        self.lane = lane
+        #: the records to be marked as done with it
+        self.places = [place]
+        self.progress = Progress()
+        self.deadline = routed.deadline.timestamp()
+        self.leg_since = routed.requested_at.timestamp()
+        #: its valid place in the heaps; 0 where it has none
+        self.ticket = 0
+
+    @property
+    def id(self) -> NotificationId:
+        return self.routed.notification_id
+
+    @property
+    def leg(self) -> Leg:
+        return self.routed.legs[self.progress.leg]
+
+    @property
+    def gives_up_at(self) -> float | None:
+        """When its leg's patience ends; None: with the deadline."""
+        patience = self.leg.give_up_after_ms
+        return None if patience is None else self.leg_since + patience / 1000
+
+
+class _Entry:
+    __slots__ = ("candidates", "out")
+
+    def __init__(self) -> None:
+        self.candidates: dict[NotificationId, Candidate] = {}
+        #: the candidate that is being claimed, sent, settled or closed
+        self.out: NotificationId | None = None
+
+    def winner(self) -> Candidate | None:
+        return max(self.candidates.values(), key=lambda c: c.version, default=None)
+
+
+class Choice(Struct, frozen=True):
+    """To be claimed now: which, by which account, and what it supersedes."""
+
+    candidate: Candidate
+    account: AccountName
+    losers: tuple[Candidate, ...]
+
+
+class PendingTable:
+    """Everything that dispatch has read and not finished. Times are seconds since the epoch."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._entries: dict[SupersessionKey, _Entry] = {}
+        self._size = {lane: 0 for lane in Lane}
+        self._tickets = count(1)
+        # per lane, by the accounts waited for: (deadline, ticket, candidate)
+        self._ready: dict[Lane, dict[tuple[AccountName, ...], list[_Ticket]]] = {
+            lane: {} for lane in Lane
+        }
+        self._timers: list[_Ticket] = []
+
+    def __len__(self) -> int:
+        return sum(self._size.values())
+
+    def sizes(self) -> dict[Lane, int]:
+        """Candidates by lane."""
+        return dict(self._size)
+
+    # -- what is read ---------------------------------------------------------------------------
+
+    def absorb(self, candidate: Candidate, now: float) -> None:
+        """Take in a candidate. A repeat of an id only adds its record to the one that is here."""
+        entry = self._entries.setdefault(candidate.routed.key, _Entry())
+        known = entry.candidates.get(candidate.id)
+        if known is not None:
+            known.places += candidate.places
+            known.version = min(known.version, candidate.version)
+        else:
+            entry.candidates[candidate.id] = candidate
+            self._size[candidate.lane] += 1
+        self._schedule(entry, now)
+
+    def cancelled(
+        self, key: SupersessionKey, version: Version, notification: NotificationId | None
+    ) -> list[Candidate]:
+        """What a cancel at this version takes back: to be closed; one that is out is let go."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return []
+        return [
+            candidate
+            for candidate in entry.candidates.values()
+            if candidate.version <= version
+            and notification in (None, candidate.id)
+            and candidate.id != entry.out
+        ]
+
+    # -- what is to be done ---------------------------------------------------------------------
+
+    def choose(self, now: float, most: int) -> list[Choice]:
+        """Up to ``most`` candidates to claim: by lane, then by deadline, where an account has room.
+
+        They are out, and their accounts' room is taken, until ``finish`` or ``put_back``.
+        """
+        choices: list[Choice] = []
+        for lane in Lane:
+            for names, heap in self._ready[lane].items():
+                while heap and len(choices) < most:
+                    account = self._accounts.pick(names, now)
+                    if account is None:
+                        break
+                    candidate = self._pop(heap)
+                    if candidate is not None and candidate.deadline > now:
+                        choices.append(self._take(candidate, account))
+        return choices
+
+    def due(self, now: float) -> list[Candidate]:
+        """Winners whose deadline is over, now out, to be closed; gives legs up on the way."""
+        expired = []
+        while self._timers and self._timers[0][0] <= now:
+            candidate = self._pop(self._timers)
+            if candidate is None:
+                continue
+            if candidate.deadline <= now:
+                self._entries[candidate.routed.key].out = candidate.id
+                candidate.ticket = 0
+                expired.append(candidate)
+            else:
+                self._give_up_leg(candidate, now)
+        return expired
+
+    def wake_at(self) -> float | None:
+        """When ``due`` has something to do."""
+        return self._timers[0][0] if self._timers else None
+
+    def losers_of(self, candidate: Candidate) -> tuple[Candidate, ...]:
+        """The older candidates of its key."""
+        entry = self._entries[candidate.routed.key]
+        return tuple(c for c in entry.candidates.values() if c.version < candidate.version)
+
+    # -- what became of it ----------------------------------------------------------------------
+
+    def finish(self, candidate: Candidate, now: float) -> list[Place]:
+        """It has its verdict, or is the sweeper's: the records that are done with it."""
+        key = candidate.routed.key
+        entry = self._entries.get(key)
+        if entry is None or entry.candidates.pop(candidate.id, None) is None:
+            return []
+        self._size[candidate.lane] -= 1
+        candidate.ticket = 0
+        if entry.out == candidate.id:
+            entry.out = None
+        if entry.candidates:
+            self._schedule(entry, now)
+        else:
+            del self._entries[key]
+        return candidate.places
+
+    def put_back(self, candidate: Candidate, now: float, *, not_before: float = 0.0) -> None:
+        """It is to be tried again, as far along as its progress says, not before a time."""
+        entry = self._entries.get(candidate.routed.key)
+        if entry is None or entry.out != candidate.id:
+            return
+        entry.out = None
+        self._schedule(entry, now, not_before)
+
+    def forget(self, partitions: Iterable[Partition]) -> None:
+        """Drop what stands on partitions that are no longer ours, but for what is out."""
+        gone = set(partitions)
+        for entry in list(self._entries.values()):
+            for candidate in list(entry.candidates.values()):
+                candidate.places = [p for p in candidate.places if p[0] not in gone]
+                if not candidate.places and entry.out != candidate.id:
+                    self.finish(candidate, 0.0)
+
+    def out(self) -> Iterator[Candidate]:
+        """What is being claimed, sent, settled or closed."""
+        for entry in self._entries.values():
+            if entry.out is not None and entry.out in entry.candidates:
+                yield entry.candidates[entry.out]
+
+    # -- within ---------------------------------------------------------------------------------
+
+    def _schedule(self, entry: _Entry, now: float, not_before: float = 0.0) -> None:
+        """Put the entry's winner, and nothing else of it, into the heaps."""
+        winner = entry.winner()
+        if entry.out is not None or winner is None or winner.ticket:
+            return
+        for candidate in entry.candidates.values():
+            candidate.ticket = 0
+        winner.ticket = next(self._tickets)
+        if not_before > now:
+            self._set_timer(winner, min(not_before, winner.deadline))
+            return
+        heap = self._ready[winner.lane].setdefault(winner.leg.accounts, [])
+        heapq.heappush(heap, (winner.deadline, winner.ticket, winner))
+        gives_up_at = winner.gives_up_at
+        self._set_timer(winner, min(winner.deadline, gives_up_at or winner.deadline))
+
+    def _set_timer(self, candidate: Candidate, at: float) -> None:
+        heapq.heappush(self._timers, (at, candidate.ticket, candidate))
+
+    def _give_up_leg(self, candidate: Candidate, now: float) -> None:
+        """Its timer rang before its deadline: after a pause, or at the end of a leg's patience."""
+        gives_up_at = candidate.gives_up_at
+        if gives_up_at is not None and gives_up_at <= now:
+            legs = candidate.routed.legs
+            leg = next_leg(legs, candidate.progress)
+            if leg is not None and not self._accounts.healthy(candidate.leg.accounts):
+                why = f"{candidate.leg.channel} gave up: none of its accounts was available"
+                candidate.progress = replace(candidate.progress, leg=leg, failures=0, why=why)
+                candidate.leg_since = now
+            else:
+                self._set_timer(candidate, min(now + _LOOK_AGAIN_S, candidate.deadline))
+                return
+        candidate.ticket = 0
+        self._schedule(self._entries[candidate.routed.key], now)
+
+    def _take(self, candidate: Candidate, account: AccountName) -> Choice:
+        self._entries[candidate.routed.key].out = candidate.id
+        candidate.ticket = 0
+        self._accounts.begin(account)
+        return Choice(candidate, account, self.losers_of(candidate))
+
+    @staticmethod
+    def _pop(heap: list["_Ticket"]) -> Candidate | None:
+        """The heap's first, unless its ticket is no longer valid."""
+        _, ticket, candidate = heapq.heappop(heap)
+        return candidate if candidate.ticket == ticket else None
+
+
+_Ticket = tuple[float, int, Candidate]

@@ -1,0 +1,148 @@
+"""Sends one HTTP request, at most once, and tells apart what was not sent from what may have been.
+
+Connect first, then check the time, then write: a connection may take seconds, and no byte may leave
+after ``send_by``. The check stands in aiohttp's own hooks between the connection and the first
+write. Before it, every failure means "not taken"; after it, every failure means "unknown".
+Sockets are closed with RST and TCP_USER_TIMEOUT is the request's time-out, so that no kernel goes
+on sending for us. Nothing is ever sent again by itself: no redirects, no retries.
+"""
+
+import asyncio
+import socket
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.typedefs import StrOrURL
+from yarl import URL
+
+from services.core.identifiers import AccountName
+from services.core.outcomes import Outcome, OutcomeKind
+from services.core.ports import Request, Response
+from services.runtime.clock import boot_seconds
+
+__all__ = ["HttpSender"]
+
+_MOST_REPLY_BYTES = 4 * 1024 * 1024
+#: idle connections are dropped before any vendor's own limit, so that few sends meet a dead one
+_KEEP_ALIVE_S = 15.0
+
+
+class _TooLate(Exception):
+    """The connection came after the lease was over: nothing was written."""
+
+
+class _Flight:
+    """One request on its way: told when it connects, it decides whether it may write."""
+
+    __slots__ = ("begun", "send_by")
+
+    def __init__(self, send_by: float) -> None:
+        self.send_by = send_by
+        self.begun = False
+
+    def connected(self) -> None:
+        if boot_seconds() >= self.send_by:
+            raise _TooLate
+        self.begun = True
+
+
+async def _on_connection(
+    _session: aiohttp.ClientSession, context: SimpleNamespace, _params: object
+) -> None:
+    context.trace_request_ctx.connected()
+
+
+class HttpSender:
+    """A pool of connections for each account. Open it with ``async with``."""
+
+    def __init__(
+        self, connections: Mapping[AccountName, int], *, resolver: AbstractResolver | None = None
+    ) -> None:
+        """``connections``: the most at once, by account; it is the account's concurrency."""
+        self._connections = connections
+        self._resolver = resolver
+        self._sessions: dict[AccountName, aiohttp.ClientSession] = {}
+
+    async def __aenter__(self) -> Self:
+        for name, most in self._connections.items():
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_create_end.append(_on_connection)
+            trace.on_connection_reuseconn.append(_on_connection)
+            self._sessions[name] = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=most,
+                    keepalive_timeout=_KEEP_ALIVE_S,
+                    resolver=self._resolver,
+                    socket_factory=_socket,
+                ),
+                trace_configs=[trace],
+                auto_decompress=True,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for session in self._sessions.values():
+            await session.close()
+
+    async def send(
+        self, account: AccountName, request: Request, *, send_by: float, timeout_s: float
+    ) -> Response | Outcome:
+        """The provider's reply, or the outcome where there is none to read.
+
+        ``send_by`` is on the boot clock. ``timeout_s`` counts from the call to the reply's last
+        byte.
+        """
+        flight = _Flight(send_by)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._exchange(self._sessions[account], request, flight)
+        except _TooLate:
+            return Outcome(kind=OutcomeKind.VOIDED, detail="connected after the lease was over")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # the error's text may hold an address: its name says enough
+            kind = OutcomeKind.UNKNOWN if flight.begun else OutcomeKind.UNAVAILABLE
+            return Outcome(kind=kind, code=type(error).__name__, detail=_DETAILS[kind])
+
+    async def _exchange(
+        self, session: aiohttp.ClientSession, request: Request, flight: _Flight
+    ) -> Response | Outcome:
+        async with session.request(
+            request.method,
+            _exact(request.url),
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+            trace_request_ctx=flight,
+        ) as reply:
+            body = bytearray()
+            async for chunk in reply.content.iter_chunked(65_536):
+                body += chunk
+                if len(body) > _MOST_REPLY_BYTES:
+                    detail = "the reply does not end"
+                    return Outcome(kind=OutcomeKind.UNKNOWN, code=str(reply.status), detail=detail)
+            headers = {name.lower(): value for name, value in reply.headers.items()}
+            return Response(status=reply.status, headers=headers, body=bytes(body))
+
+
+_DETAILS = {
+    OutcomeKind.UNAVAILABLE: "no connection: nothing was sent",
+    OutcomeKind.UNKNOWN: "the reply was lost",
+}
+
+
+def _exact(url: str) -> StrOrURL:
+    """The URL as the provider's file built it, not normalised."""
+    return URL(url, encoded=True)
+
+
+def _socket(info: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, _ = info
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+    return made

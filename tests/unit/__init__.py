@@ -1,0 +1,1 @@
+"""Statements that need nothing running."""
