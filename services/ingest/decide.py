@@ -1,0 +1,149 @@
+"""From what was posted to what is appended, or to a problem. Pure: chance is an argument.
+
+An id is, in this order: the body's own; derived from the tenant, ``Idempotency-Key`` and the index
+in the batch; derived in the same way from ``seed``, a random UUID of this call. Where both body and
+header name one, the body's stands: it is the more particular, and a retry repeats both alike. The
+first request that is appended under an id is the notification; a later one with another body is a
+repeat of it, and changes nothing.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from services.core.catalogue import Catalogue, Lane
+from services.core.errors import PoisonEvent
+from services.core.events import NotificationCancelled, NotificationRequested
+from services.core.identifiers import (
+    NotificationId,
+    SupersessionKey,
+    TypeName,
+    id_from_idempotency_key,
+)
+from services.core.strict_json import read_json
+from services.core.validation import Fault, Rules, pointer
+from services.ingest.problems import Problem, from_faults, from_validation_error, problem, within
+
+__all__ = ["MAX_BATCH", "Call", "Decider", "Entry"]
+
+MAX_BATCH = 1_000
+_MAX_KEY = 255
+E_ = TypeVar("E_", NotificationRequested, NotificationCancelled)
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """Who calls, and what makes the ids."""
+
+    #: the tenant of the API key; None: no keys are configured, and the body may name any
+    tenant: str | None
+    #: random, new for each call
+    seed: UUID
+    idempotency_key: str | None = None
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """A record to append, and what the caller is told once it is."""
+
+    lane: Lane
+    key: SupersessionKey
+    event: NotificationRequested | NotificationCancelled
+    id: NotificationId | None
+
+
+class Decider:
+    """Judges by one catalogue."""
+
+    def __init__(self, catalogue: Catalogue, rules: Rules) -> None:
+        self._types = catalogue.types
+        self._rules = rules
+
+    def request(self, body: bytes, call: Call) -> Entry | Problem:
+        """One notification."""
+        document = _document(body, call)
+        return document if isinstance(document, Problem) else self._request(document, call, 0)
+
+    def batch(self, body: bytes, call: Call) -> list[Entry | Problem] | Problem:
+        """Up to 1,000 notifications, each judged by itself, in the caller's order."""
+        document = _document(body, call)
+        if isinstance(document, Problem):
+            return document
+        items = _items(document)
+        if isinstance(items, Problem):
+            return items
+        return [self._item(item, call, index) for index, item in enumerate(items)]
+
+    def cancellation(self, body: bytes, call: Call) -> Entry | Problem:
+        """What is pending under a key is not to be sent."""
+        document = _document(body, call)
+        if isinstance(document, Problem):
+            return document
+        event = _convert(document, NotificationCancelled, call)
+        if isinstance(event, Problem):
+            return event
+        if faults := self._rules.validate_cancellation(event):
+            return from_faults(faults)
+        return self._entry(event, event.id)
+
+    def _item(self, document: object, call: Call, index: int) -> Entry | Problem:
+        entry = self._request(document, call, index)
+        return within(f"notifications/{index}", entry) if isinstance(entry, Problem) else entry
+
+    def _request(self, document: object, call: Call, index: int) -> Entry | Problem:
+        event = _convert(document, NotificationRequested, call)
+        if isinstance(event, Problem):
+            return event
+        if faults := self._rules.validate_request(event):
+            return from_faults(faults)
+        name = call.idempotency_key or str(call.seed)
+        id = event.id or id_from_idempotency_key(event.tenant, name, index)
+        return self._entry(msgspec.structs.replace(event, id=id), id)
+
+    def _entry(
+        self, event: NotificationRequested | NotificationCancelled, id: NotificationId | None
+    ) -> Entry:
+        type = self._types[TypeName(event.type)]
+        # a type that is never superseded has an id by now, and no other type looks at it
+        key = type.key_of(event.tenant, event.user, event.subject, id or NotificationId(_NO_ID))
+        return Entry(lane=type.lane, key=key, event=event, id=id)
+
+
+_NO_ID = UUID(int=0)
+
+
+def _document(body: bytes, call: Call) -> object | Problem:
+    key = call.idempotency_key
+    if key is not None and not (1 <= len(key) <= _MAX_KEY and key.isascii() and key.isprintable()):
+        return problem(400, f"Idempotency-Key: send 1 to {_MAX_KEY} printable ASCII characters")
+    try:
+        return read_json(body)
+    except PoisonEvent as error:
+        return problem(400, f"The body is no JSON that all readers agree on: {error.detail}")
+
+
+def _items(document: object) -> Sequence[object] | Problem:
+    if not isinstance(document, dict):
+        return from_faults([Fault("#", 'must be an object: {"notifications": [...]}')])
+    if strangers := sorted(document.keys() - {"notifications"}):
+        return from_faults([Fault(pointer(strangers[0]), "is not a field of this request")])
+    items = document.get("notifications")
+    if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
+        detail = f"must be a list of 1 to {MAX_BATCH} notifications"
+        return from_faults([Fault("#/notifications", detail)])
+    return items
+
+
+def _convert(document: object, kind: type[E_], call: Call) -> E_ | Problem:
+    """The event that a body describes, under the caller's own tenant."""
+    try:
+        event = msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        return from_validation_error(error)
+    if call.tenant is None or event.tenant == call.tenant:
+        return event
+    if isinstance(document, dict) and "tenant" not in document:
+        return msgspec.structs.replace(event, tenant=call.tenant)
+    detail = "The API key belongs to another tenant: leave the tenant out, or use its own key"
+    return problem(403, detail, [Fault("#/tenant", "is not the tenant of this API key")])

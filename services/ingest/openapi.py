@@ -1,0 +1,182 @@
+"""The description of the API: OpenAPI 3.0, since the page that shows it reads no newer one.
+
+OpenAPI 3.0 cannot hold a JSON Schema 2020-12, so the schemas of the types' data stand beside it,
+whole, under ``x-data-schemas``.
+"""
+
+from collections.abc import Mapping
+
+from services.core.catalogue import Catalogue
+from services.core.identifiers import TypeName
+from services.ingest.decide import MAX_BATCH
+from services.ingest.problems import MEDIA_TYPE
+
+__all__ = ["describe"]
+
+Json = dict[str, object]
+Parts = Mapping[str, object]
+
+
+def describe(catalogue: Catalogue, schemas: Mapping[TypeName, object], *, keyed: bool) -> Json:
+    """The whole document, for one catalogue; ``keyed``: callers need an API key."""
+    document: Json = {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "Lastword ingest",
+            "version": "1",
+            "description": (
+                "Say what happened to whom. An answer of 202 means that it is in the log and will"
+                " be closed exactly once; what became of it is read at the tracker. 503 means"
+                " *not known*: repeat the call with the same `Idempotency-Key`, which is never"
+                " taken for a second notification. The first body under a key is the one that"
+                " counts."
+            ),
+        },
+        "paths": {
+            "/v1/notifications": {"post": _one()},
+            "/v1/notifications/batch": {"post": _batch()},
+            "/v1/cancellations": {"post": _cancel()},
+        },
+        "components": {"schemas": _schemas(sorted(catalogue.types))},
+        "x-data-schemas": dict(schemas),
+    }
+    if keyed:
+        document["components"] |= {  # type: ignore[operator]
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}
+        }
+        document["security"] = [{"key": []}]
+    return document
+
+
+def _one() -> Json:
+    return {
+        "operationId": "requestNotification",
+        "summary": "Ask for one notification",
+        "parameters": [_idempotency_key()],
+        "requestBody": _body("Notification"),
+        "responses": _responses({"202": _answer("Appended to the log.", "Accepted")}),
+    }
+
+
+def _batch() -> Json:
+    answers = {
+        "202": _answer("All appended to the log.", "BatchResult"),
+        "207": _answer("Some were; each result has its own status.", "BatchResult"),
+    }
+    return {
+        "operationId": "requestNotifications",
+        "summary": f"Ask for up to {MAX_BATCH} notifications in one go",
+        "parameters": [_idempotency_key()],
+        "requestBody": _body("Batch"),
+        "responses": _responses(answers),
+    }
+
+
+def _cancel() -> Json:
+    return {
+        "operationId": "cancelNotification",
+        "summary": "Cancel what is pending under a key",
+        "description": "With an id, only that notification. What was sent already stays sent.",
+        "requestBody": _body("Cancellation"),
+        "responses": _responses({"202": _answer("Appended to the log.", "Cancelled")}),
+    }
+
+
+def _idempotency_key() -> Json:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Makes the id, unless the body has one: repeats are one notification.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    }
+
+
+def _body(schema: str) -> Json:
+    return {"required": True, "content": {"application/json": {"schema": _ref(schema)}}}
+
+
+def _answer(description: str, schema: str, media_type: str = "application/json") -> Json:
+    return {"description": description, "content": {media_type: {"schema": _ref(schema)}}}
+
+
+def _responses(good: Parts) -> Json:
+    refusals = {
+        "400": "No JSON, or a bad header.",
+        "401": "No API key that is in use.",
+        "403": "The tenant is not the key's.",
+        "413": "Too large.",
+        "415": "Not JSON, or compressed.",
+        "422": "A field is wrong: see `errors`.",
+        "503": "Not known: retry with the same key.",
+    }
+    return {**good} | {s: _answer(text, "Problem", MEDIA_TYPE) for s, text in refusals.items()}
+
+
+def _ref(schema: str) -> Json:
+    return {"$ref": f"#/components/schemas/{schema}"}
+
+
+def _text(description: str, most: int | None = None, **more: object) -> Json:
+    length = {} if most is None else {"minLength": 1, "maxLength": most}
+    return {"type": "string", "description": description, **length, **more}
+
+
+def _list(schema: str) -> Json:
+    return {"type": "array", "items": _ref(schema), "minItems": 1, "maxItems": MAX_BATCH}
+
+
+def _object(properties: Parts, required: list[str]) -> Json:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _schemas(types: list[TypeName]) -> Json:
+    fault = _object({"pointer": _text("JSON pointer."), "detail": _text("What to change.")}, [])
+    problem = {
+        "title": _text("The same for every problem of this status."),
+        "status": {"type": "integer"},
+        "detail": _text("What to do."),
+        "errors": {"type": "array", "items": fault},
+    }
+    accepted = {"id": _text("The notification's id.", format="uuid"), "key": _KEY}
+    result = {"status": {"type": "integer"}} | accepted | problem
+    return {
+        "Notification": _object(_notification(types), ["user", "type", "to"]),
+        "Batch": _object({"notifications": _list("Notification")}, ["notifications"]),
+        "Cancellation": _object(_whose(types), ["user", "type"]),
+        "Accepted": _object(accepted, ["id", "key"]),
+        "Cancelled": _object(accepted, ["key"]),
+        "Result": _object(result, ["status"]),
+        "BatchResult": _object({"results": _list("Result")}, ["results"]),
+        "Problem": _object(problem, ["title", "status", "detail"]),
+    }
+
+
+_KEY: Json = {"type": "string", "description": "A newer notification of a key supersedes it."}
+
+
+def _whose(types: list[TypeName]) -> Json:
+    """What names a key, and one notification under it."""
+    return {
+        "user": _text("Who is told.", 256, example="u1"),
+        "type": _text("One of the catalogue's types.", enum=types),
+        "subject": _text("Narrows what supersedes what: an order number.", 256),
+        "tenant": _text("The API key's own, unless given.", 64),
+        "id": _text("Your own id of it.", format="uuid"),
+    }
+
+
+def _notification(types: list[TypeName]) -> Json:
+    to = {
+        "email": _text("An address without a name.", example="u1@example.test"),
+        "phone": _text("E.164.", example="+15550001111"),
+    }
+    return _whose(types) | {
+        "to": _object(to, []) | {"minProperties": 1},
+        "data": {"type": "object", "description": "By the type's schema: see x-data-schemas."},
+        "locale": _text("BCP 47, for the choice of a template.", example="en"),
+    }
