@@ -50,7 +50,7 @@ def email_fault(address: str) -> str | None:
     if any(mark in address for mark in ",;<> "):
         return "must be one address, without a name or a list"
     try:
-        validate_email(address, check_deliverability=False, test_environment=True)
+        validate_email(address, check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError:
         return "is no email address that can be written to"
     return None if "." in address.rpartition("@")[2] else "needs a domain with a dot"

@@ -6,6 +6,7 @@ Each fault has a JSON pointer into the request and says what to do, without hold
 import re
 from collections.abc import Iterator, Mapping
 from math import isfinite
+from uuid import UUID
 
 import jsonschema_rs
 import msgspec
@@ -19,7 +20,8 @@ from services.core.events import (
     NotificationCancelled,
     NotificationRequested,
 )
-from services.core.identifiers import TypeName
+from services.core.identifiers import NotificationId, TypeName
+from services.core.requested import MAX_KEY_BYTES
 from services.core.strict_json import MAX_DEPTH
 from services.core.templates import RenderError, Templates
 
@@ -60,6 +62,7 @@ class Rules:
         type = self._catalogue.types.get(TypeName(request.type))
         if type is None:
             return [*faults, _unknown_type()]
+        faults += _key(type, request)
         legs = reachable_legs(type, request.to)
         if not legs:
             faults.append(_unreachable(type))
@@ -72,8 +75,9 @@ class Rules:
         faults = [*_common(cancellation)]
         type = self._catalogue.types.get(TypeName(cancellation.type))
         if type is None:
-            faults.append(_unknown_type())
-        elif type.supersede is Supersede.NEVER and cancellation.id is None:
+            return [*faults, _unknown_type()]
+        faults += _key(type, cancellation)
+        if type.supersede is Supersede.NEVER and cancellation.id is None:
             detail = f"{type.name} is never superseded, so each stands alone: name its id"
             faults.append(Fault("#/id", detail))
         return faults
@@ -144,6 +148,19 @@ def _text(where: str, text: str, most: int) -> Iterator[Fault]:
         yield Fault(where, f"must have 1 to {most} characters")
     if unclean(text):
         yield Fault(where, "has control, bidi or zero-width characters")
+
+
+def _key(
+    type: NotificationType, request: NotificationRequested | NotificationCancelled
+) -> Iterator[Fault]:
+    """Percent-encoding makes up to twelve bytes of a character."""
+    if [*_common(request)]:
+        return
+    id = request.id or NotificationId(UUID(int=0))
+    size = len(type.key_of(request.tenant, request.user, request.subject, id))
+    if size > MAX_KEY_BYTES:
+        detail = f"makes a key of {size} bytes, of which at most {MAX_KEY_BYTES} are kept"
+        yield Fault("#/user", f"{detail}: shorten the user or the subject")
 
 
 def _locale(locale: str | None) -> Iterator[Fault]:

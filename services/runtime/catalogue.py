@@ -134,6 +134,8 @@ def _template_name(path: Path) -> TemplateName | None:
     locale, _, part = rest.partition(".")
     if len(path.parts) != 2 or channel not in list(Channel) or part not in list(Part):
         return None
+    if not locale:
+        return None
     return TemplateName(TypeName(path.parts[0]), Channel(channel), locale, Part(part))
 
 
