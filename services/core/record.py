@@ -6,7 +6,12 @@ from msgspec import Struct
 
 from services.core.identifiers import Origin
 
-__all__ = ["Headers", "Record"]
+__all__ = ["FIRST_APPENDED_HEADER", "ORIGIN_HEADER", "Headers", "Record"]
+
+#: when a moved record was first appended, from which its deadline counts
+FIRST_APPENDED_HEADER = "lastword.first-appended"
+#: where a routed cancel says which requested record it was
+ORIGIN_HEADER = "lastword.origin"
 
 #: names may repeat, and order is kept
 Headers = tuple[tuple[str, bytes], ...]

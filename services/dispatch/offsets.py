@@ -29,13 +29,16 @@ class Offsets:
     def finish(self, places: Iterable[Place]) -> None:
         """What these records led to is acknowledged."""
         for partition, offset in places:
-            if partition in self._open:
+            waiting = self._open.get(partition)
+            if waiting and offset >= waiting[0]:
                 self._done.setdefault(partition, set()).add(offset)
 
-    def take_committable(self) -> dict[Partition, int]:
-        """The next offset to read, by partition, where it moved since the last call."""
+    def take_committable(self, topic: str) -> dict[Partition, int]:
+        """The next offset to read, by partition of a topic, where it moved since the last call."""
         moved = {}
         for partition, waiting in self._open.items():
+            if partition[0] != topic:
+                continue
             done = self._done.get(partition, set())
             while waiting and waiting[0] in done:
                 done.remove(waiting.popleft())

@@ -131,10 +131,10 @@ class PendingTable:
             self._size[candidate.lane] += 1
         self._schedule(entry, now)
 
-    def cancelled(
+    def take_cancelled(
         self, key: SupersessionKey, version: Version, notification: NotificationId | None
     ) -> list[Candidate]:
-        """What a cancel at this version takes back: to be closed; one that is out is let go."""
+        """What a cancel at this version takes back: to be closed. One that is out is let go."""
         entry = self._entries.get(key)
         if entry is None:
             return []
@@ -186,17 +186,19 @@ class PendingTable:
 
     def losers_of(self, candidate: Candidate) -> tuple[Candidate, ...]:
         """The older candidates of its key."""
-        entry = self._entries[candidate.routed.key]
+        entry = self._entries.get(candidate.routed.key)
+        if entry is None:
+            return ()
         return tuple(c for c in entry.candidates.values() if c.version < candidate.version)
 
     # -- what became of it ----------------------------------------------------------------------
 
-    def finish(self, candidate: Candidate, now: float) -> list[Place]:
-        """It has its verdict, or is the sweeper's: the records that are done with it."""
+    def finish(self, candidate: Candidate, now: float) -> None:
+        """It has its verdict, or is the sweeper's: take it out."""
         key = candidate.routed.key
         entry = self._entries.get(key)
         if entry is None or entry.candidates.pop(candidate.id, None) is None:
-            return []
+            return
         self._size[candidate.lane] -= 1
         candidate.ticket = 0
         if entry.out == candidate.id:
@@ -205,7 +207,6 @@ class PendingTable:
             self._schedule(entry, now)
         else:
             del self._entries[key]
-        return candidate.places
 
     def put_back(self, candidate: Candidate, now: float, *, not_before: float = 0.0) -> None:
         """It is to be tried again, as far along as its progress says, not before a time."""

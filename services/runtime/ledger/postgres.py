@@ -70,7 +70,7 @@ class PostgresLedger:
         )
 
     async def __aenter__(self) -> Self:
-        migrate(self._dsn, "services.dispatch")
+        migrate(self._dsn, "services.runtime.ledger")
         _install(self._dsn)
         await self._pool.open()
         for topic, topic_id in self._topics.items():
@@ -117,12 +117,17 @@ class PostgresLedger:
         """What waits for a look-up, a receipt or the end of its settling time; oldest first."""
         return await self._rows("unresolved", Unresolved, most)
 
+    def version_of(self, origin: Origin) -> tuple[int, int]:
+        """(generation, offset): comparable within a key."""
+        return (self._generations.get(origin.topic_id, _GONE), origin.offset)
+
     def _place(self, origin: Origin) -> dict[str, object]:
+        generation, offset = self.version_of(origin)
         return {
             "topic_id": origin.topic_id,
             "partition": origin.partition,
-            "generation": self._generations.get(origin.topic_id, _GONE),
-            "offset": origin.offset,
+            "generation": generation,
+            "offset": offset,
         }
 
     def _version(self, identity: Identity) -> dict[str, object]:
@@ -161,7 +166,7 @@ class PostgresLedger:
 
 def _install(dsn: str) -> None:
     """The functions are code, not data: made anew at each start."""
-    script = (files("services.dispatch") / "sql" / "functions.sql").read_text("utf-8")
+    script = (files("services.runtime.ledger") / "sql" / "functions.sql").read_text("utf-8")
     with psycopg.connect(dsn) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(7)")
         connection.execute(script.encode())

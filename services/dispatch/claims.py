@@ -1,0 +1,146 @@
+"""Claims a batch of choices, and deals with each answer."""
+
+from collections.abc import Mapping, Sequence
+from uuid import uuid4
+
+from msgspec import Struct
+
+from services.core.catalogue import Account
+from services.core.events import CloseReason
+from services.core.identifiers import AccountName, ClaimId
+from services.core.ledger import Attempt, ClaimAnswer, ClaimRefused, ClaimRequest
+from services.core.ports import Content
+from services.core.publications import closed, settled, started
+from services.core.templates import RenderError, Templates
+from services.dispatch.closes import Closes, identity_of
+from services.dispatch.decide import recall
+from services.dispatch.log import Outgoing
+from services.dispatch.pending import Candidate, Choice
+from services.dispatch.state import DispatchState
+from services.runtime.clock import boot_seconds
+from services.runtime.logs import get_logger
+from services.runtime.metrics import CLAIMS_REFUSED
+
+__all__ = ["Claims", "Flight"]
+
+_LEASE_MS = 5_000
+_BUSY_S = 0.5
+
+
+class Flight(Struct, frozen=True):
+    """A granted claim with all that its send needs."""
+
+    candidate: Candidate
+    account: AccountName
+    attempt: Attempt
+    content: Content
+    #: on the boot clock, counted from before the claim was asked for: never later than the ledger's
+    send_by: float
+
+
+class Claims:
+    """Asks the ledger; what is granted takes off only once Kafka has acknowledged its start."""
+
+    def __init__(
+        self,
+        state: DispatchState,
+        closes: Closes,
+        templates: Templates,
+        accounts: Mapping[AccountName, Account],
+    ) -> None:
+        self._state = state
+        self._closes = closes
+        self._templates = templates
+        self._accounts = accounts
+
+    async def claim(self, choices: Sequence[Choice]) -> list[Flight]:
+        """The flights to send; every other choice is finished or put back."""
+        rendered = await self._rendered(choices)
+        if not rendered:
+            return []
+        requests = [self._request(choice) for choice, _ in rendered]
+        # taken before the question: an answer that was long on its way makes the lease shorter
+        asked_at = boot_seconds()
+        answers = await self._state.asked(lambda: self._state.ledger.claim(requests))
+        flights: list[Flight] = []
+        events: list[Outgoing] = []
+        done: list[Candidate] = []
+        for (choice, content), answer in zip(rendered, answers, strict=True):
+            events += _published(answer)
+            if answer.refused is not None:
+                self._refused(choice, answer, answer.refused, done)
+                continue
+            send_by = asked_at + answer.lease_left_ms / 1000
+            attempt = answer.attempts[-1]
+            flights.append(Flight(choice.candidate, choice.account, attempt, content, send_by))
+            done += choice.losers
+        await self._state.log.publish(events)
+        self._state.finish(done)
+        return flights
+
+    async def _rendered(self, choices: Sequence[Choice]) -> list[tuple[Choice, Content]]:
+        """Each choice with its content; one that cannot be rendered is closed as failed."""
+        rendered = []
+        for choice in choices:
+            routed = choice.candidate.routed
+            try:
+                content = self._templates.render(
+                    routed.type, choice.candidate.leg.channel, routed.locale, routed.data
+                )
+            except RenderError as error:
+                self._land(choice)
+                detail = f"its template failed at {error.pointer}"
+                await self._closes.close([choice.candidate], CloseReason.FAILED, detail)
+            else:
+                rendered.append((choice, content))
+        return rendered
+
+    def _request(self, choice: Choice) -> ClaimRequest:
+        candidate = choice.candidate
+        return ClaimRequest(
+            claim_id=ClaimId(uuid4()),
+            identity=identity_of(candidate),
+            attempt=candidate.progress.attempts + 1,
+            leg=candidate.progress.leg,
+            channel=candidate.leg.channel,
+            account=choice.account,
+            deadline=candidate.routed.deadline,
+            lease_ms=_LEASE_MS,
+            timeout_ms=self._accounts[choice.account].timeout_ms,
+            reason=candidate.progress.why,
+            losers=tuple(identity_of(loser) for loser in choice.losers),
+        )
+
+    def _refused(
+        self, choice: Choice, answer: ClaimAnswer, why: ClaimRefused, done: list[Candidate]
+    ) -> None:
+        CLAIMS_REFUSED.labels(why).inc()
+        self._land(choice)
+        candidate = choice.candidate
+        match why:
+            case ClaimRefused.CLOSED | ClaimRefused.UNKNOWN:
+                done.append(candidate)
+            case ClaimRefused.CONFLICT:
+                get_logger().error("id_used_for_another_key", notification=str(candidate.id))
+                done.append(candidate)
+            case ClaimRefused.HISTORY:
+                candidate.progress = recall(candidate.routed.legs, answer.attempts)
+                self._state.put_back(candidate)
+            case ClaimRefused.BUSY:
+                until = answer.retry_at
+                wait = 0.0 if until is None else until.timestamp() - self._state.now()
+                self._state.put_back(candidate, max(_BUSY_S, wait))
+
+    def _land(self, choice: Choice) -> None:
+        self._state.accounts.end(choice.account, None, self._state.now(), 0.0)
+
+
+def _published(answer: ClaimAnswer) -> list[Outgoing]:
+    """What the answer makes known: ends found in the ledger, the start granted, the closings."""
+    ends = [settled(attempt) for attempt in answer.attempts if attempt.outcome is not None]
+    starts = [started(attempt) for attempt in answer.attempts]
+    both: list[Outgoing] = []
+    for start in starts:
+        both.append(start)
+        both += [end for end in ends if end.attempt == start.attempt]
+    return [*both, *(closed(closing) for closing in answer.closings)]

@@ -1,0 +1,50 @@
+"""Dispatch's side of the log: events to ``deliveries.attempts``, acknowledged or tried again."""
+
+import asyncio
+from collections.abc import Iterable
+
+from services.core.errors import Retryable
+from services.core.events import AttemptSettled, AttemptStarted, NotificationClosed
+from services.core.topics import ATTEMPTS
+from services.runtime.codec import Codec
+from services.runtime.logs import get_logger
+from services.runtime.metrics import ATTEMPTS as ATTEMPTS_METRIC
+from services.runtime.metrics import CLOSED
+from services.runtime.producer import LogProducer, OutRecord
+
+__all__ = ["AttemptLog", "Outgoing"]
+
+Outgoing = AttemptStarted | AttemptSettled | NotificationClosed
+
+
+class AttemptLog:
+    """Appends in the order given, keyed by notification id."""
+
+    def __init__(self, producer: LogProducer, codec: Codec) -> None:
+        self._producer = producer
+        self._codec = codec
+
+    async def publish(self, events: Iterable[Outgoing]) -> None:
+        """Wait until all are acknowledged, for as long as Kafka is away."""
+        records = [self._record(event) for event in events]
+        while records:
+            try:
+                await self._producer.publish_async(records)
+                return
+            except Retryable as error:
+                get_logger().warning("attempts_not_acknowledged", cause=str(error))
+                await asyncio.sleep(1)
+
+    def _record(self, event: Outgoing) -> OutRecord:
+        match event:
+            case AttemptSettled():
+                ATTEMPTS_METRIC.labels(event.account, event.outcome).inc()
+            case NotificationClosed():
+                CLOSED.labels(event.reason).inc()
+            case AttemptStarted():
+                pass
+        return OutRecord(
+            topic=ATTEMPTS,
+            key=str(event.notification_id).encode(),
+            value=self._codec.encode(event),
+        )

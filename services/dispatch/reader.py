@@ -1,0 +1,207 @@
+"""Reads one lane ahead into the table, and commits what is finished.
+
+Each lane has its own consumer, group and thread, so that a flood in bulk does not stand in
+critical's queue. When partitions come, choosing waits until they are read to their end, at most two
+seconds: collapsing first saves sends. When they go, what is out is let finish, then offsets are
+committed and the rest is forgotten; the next owner reads it again.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+import msgspec
+
+from services.core.catalogue import Lane
+from services.core.errors import PoisonEvent
+from services.core.events import CloseReason, NotificationCancelled, NotificationRouted, Proposal
+from services.core.identifiers import Origin, SupersessionKey
+from services.core.ledger import Cancellation
+from services.core.record import ORIGIN_HEADER, Record
+from services.core.requested import dead_letter_headers
+from services.core.topics import dead_letters, queued
+from services.dispatch.closes import Closes
+from services.dispatch.engine import Engine
+from services.dispatch.offsets import Place
+from services.dispatch.pending import Candidate, Version
+from services.dispatch.state import DispatchState
+from services.runtime.codec import Codec
+from services.runtime.consumer import LogConsumer, Partition
+from services.runtime.logs import get_logger
+from services.runtime.metrics import DEAD_LETTERS
+from services.runtime.producer import LogProducer, OutRecord
+
+__all__ = ["LaneReader"]
+
+_BATCH = 500
+_WAIT_S = 0.1
+_CATCH_UP_S = 2.0
+_LET_FINISH_S = 2.0
+_COMMIT_EVERY_S = 0.25
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+
+class LaneReader:
+    """One lane of one dispatch process. ``run`` until cancelled, then ``close``."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        kafka: Mapping[str, str],
+        topic_ids: Mapping[str, str],
+        *,
+        state: DispatchState,
+        engine: Engine,
+        closes: Closes,
+        codec: Codec,
+        producer: LogProducer,
+        version_of: Callable[[Origin], Version],
+        most_pending: int,
+    ) -> None:
+        self._lane = lane
+        self._state = state
+        self._engine = engine
+        self._closes = closes
+        self._codec = codec
+        self._producer = producer
+        self._version_of = version_of
+        self._most_pending = most_pending
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"read-{lane}")
+        self._catching_up_until: float | None = None
+        self._paused = False
+        self._committed_at = 0.0
+        self._consumer = LogConsumer(
+            kafka,
+            group=f"lastword.dispatch.{lane}",
+            topics=[queued(lane)],
+            topic_ids=topic_ids,
+            assigned=lambda parts: self._from_thread(self._assigned(parts)),
+            revoked=self._on_revoked,
+            lost=lambda parts: self._from_thread(self._lost(parts)),
+        )
+
+    async def run(self) -> None:
+        """Read, absorb, commit; stop reading while the table is full."""
+        while True:
+            records = await self._in_thread(self._consumer.batch, _BATCH, _WAIT_S)
+            for record in records:
+                await self._absorb(record)
+            if records:
+                self._state.changed.set()
+            self._caught_up(bool(records))
+            await self._commit()
+            await self._hold_back()
+
+    async def close(self) -> None:
+        """Commit what is finished and leave the group."""
+        await self._commit(at_once=True)
+        await self._in_thread(self._consumer.close)
+        self._thread.shutdown()
+
+    # -- what is read ---------------------------------------------------------------------------
+
+    async def _absorb(self, record: Record) -> None:
+        place = ((record.topic, record.partition), record.offset)
+        self._state.offsets.read(place)
+        try:
+            event = None if record.value is None else self._codec.decode(record.value)
+            match event:
+                case NotificationRouted():
+                    await self._take(event, place)
+                case NotificationCancelled():
+                    await self._cancel(event, record, place)
+                case _:
+                    raise PoisonEvent("not_a_proposal", "the router alone writes to this topic")
+        except PoisonEvent as error:
+            await self._dead_letter(record, error)
+            self._state.offsets.finish([place])
+
+    async def _take(self, routed: NotificationRouted, place: Place) -> None:
+        candidate = Candidate(routed, self._version_of(routed.origin), self._lane, place)
+        match routed.proposal:
+            case Proposal.SEND:
+                self._state.table.absorb(candidate, self._state.now())
+            case Proposal.SUPPRESS:
+                await self._closes.close([candidate], CloseReason.SUPPRESSED, routed.reason)
+            case Proposal.DEAD_LETTER:
+                await self._closes.close([candidate], CloseReason.DEAD_LETTERED, routed.reason)
+
+    async def _cancel(self, event: NotificationCancelled, record: Record, place: Place) -> None:
+        raw = dict(record.headers).get(ORIGIN_HEADER)
+        if raw is None:
+            raise PoisonEvent("origin_missing", "a cancel comes through the router")
+        origin = msgspec.json.decode(raw, type=Origin)
+        key = SupersessionKey((record.key or b"").decode())
+        cancellation = Cancellation(key=key, origin=origin, id=event.id)
+        await self._closes.cancel(cancellation, self._version_of(origin), place)
+
+    async def _dead_letter(self, record: Record, error: PoisonEvent) -> None:
+        DEAD_LETTERS.labels("dispatch", error.cause).inc()
+        await self._producer.publish_async(
+            [
+                OutRecord(
+                    topic=dead_letters(record.topic),
+                    key=record.key,
+                    value=record.value,
+                    headers=tuple(dead_letter_headers(record, error)),
+                )
+            ]
+        )
+
+    # -- offsets and back-pressure --------------------------------------------------------------
+
+    async def _commit(self, *, at_once: bool = False) -> None:
+        now = self._loop.time()
+        if at_once or now - self._committed_at >= _COMMIT_EVERY_S:
+            self._committed_at = now
+            moved = self._state.offsets.take_committable(queued(self._lane))
+            await self._in_thread(self._consumer.commit, moved)
+
+    async def _hold_back(self) -> None:
+        full = len(self._state.table) >= self._most_pending
+        if full != self._paused:
+            self._paused = full
+            parts = await self._in_thread(self._consumer.assignment)
+            await self._in_thread(self._consumer.pause if full else self._consumer.resume, parts)
+            get_logger().warning("reading_paused" if full else "reading_resumed", lane=self._lane)
+
+    # -- partitions that come and go ------------------------------------------------------------
+
+    async def _assigned(self, partitions: Sequence[Partition]) -> None:
+        if partitions and self._catching_up_until is None:
+            self._engine.hold()
+            self._catching_up_until = self._loop.time() + _CATCH_UP_S
+        get_logger().info("partitions_assigned", lane=self._lane, count=len(partitions))
+
+    def _caught_up(self, read_something: bool) -> None:
+        until = self._catching_up_until
+        if until is not None and (not read_something or self._loop.time() >= until):
+            self._catching_up_until = None
+            self._engine.release()
+
+    async def _leaving(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Let what is out finish, for a while; what to commit last."""
+        self._state.table.forget(partitions)
+        finished = await self._engine.idle(_LET_FINISH_S, partitions)
+        moved = self._state.offsets.take_committable(queued(self._lane))
+        self._state.offsets.forget(partitions)
+        get_logger().info("partitions_revoked", count=len(partitions), finished=finished)
+        return {place: offset for place, offset in moved.items() if place in partitions}
+
+    async def _lost(self, partitions: Sequence[Partition]) -> None:
+        self._state.table.forget(partitions)
+        self._state.offsets.forget(partitions)
+
+    # -- the consumer's thread, in which librdkafka calls back while the loop waits ---------------
+
+    def _on_revoked(self, partitions: Sequence[Partition]) -> None:
+        self._consumer.commit(self._from_thread(self._leaving(partitions)))
+
+    def _from_thread(self, work: Coroutine[None, None, _T]) -> _T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_LET_FINISH_S * 2)
+
+    async def _in_thread(self, call: Callable[_P, _T], *a: _P.args, **k: _P.kwargs) -> _T:
+        return await self._loop.run_in_executor(self._thread, lambda: call(*a, **k))

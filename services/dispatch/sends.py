@@ -1,0 +1,157 @@
+"""Sends what was granted, a request a group, and settles what became of it, in batches."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from msgspec import Struct
+
+from services.core.errors import LastwordError
+from services.core.identifiers import AccountName
+from services.core.ledger import Settlement, SettlementAnswer
+from services.core.outcomes import Outcome, OutcomeKind
+from services.core.ports import Access, Message, Provider
+from services.core.publications import closed, settled
+from services.dispatch.accounts import backoff_s
+from services.dispatch.claims import Flight
+from services.dispatch.decide import Step, after, verdict_with
+from services.dispatch.log import Outgoing
+from services.dispatch.sender import HttpSender
+from services.dispatch.state import DispatchState
+from services.runtime.metrics import SEND_SECONDS
+
+__all__ = ["Sends"]
+
+_SETTLE_MOST = 200
+
+
+class _Landed(Struct, frozen=True):
+    flight: Flight
+    outcome: Outcome
+
+
+class Sends:
+    """The way from a granted claim to its settled outcome. ``run`` settles until cancelled."""
+
+    def __init__(
+        self,
+        state: DispatchState,
+        sender: HttpSender,
+        accesses: Mapping[AccountName, Access],
+        providers: Mapping[str, Provider],
+    ) -> None:
+        self._state = state
+        self._sender = sender
+        self._accesses = accesses
+        self._providers = providers
+        self._landed: asyncio.Queue[_Landed] = asyncio.Queue()
+
+    async def send(self, flights: Sequence[Flight]) -> None:
+        """One request for flights of one account; their outcomes go to be settled."""
+        access = self._accesses[flights[0].account]
+        messages = [_message(flight) for flight in flights]
+        outcomes = await self._outcomes(access, messages, flights)
+        now = self._state.now()
+        for flight, outcome in zip(flights, outcomes, strict=True):
+            self._state.accounts.end(flight.account, outcome, now, self._state.jitter())
+            self._landed.put_nowait(_Landed(flight, outcome))
+
+    async def _outcomes(
+        self, access: Access, messages: Sequence[Message], flights: Sequence[Flight]
+    ) -> Sequence[Outcome]:
+        provider = self._providers[access.account.provider]
+        deadline = min(flight.candidate.deadline for flight in flights)
+        time_left = timedelta(seconds=deadline - self._state.now())
+        try:
+            request = provider.build_request(access, messages, time_left=time_left)
+        except (LastwordError, ValueError) as error:
+            detail = f"no request could be built: {type(error).__name__}"
+            return [Outcome(kind=OutcomeKind.REFUSED_CONTENT, detail=detail)] * len(flights)
+        started = time.monotonic()
+        reply = await self._sender.send(
+            access.account.name,
+            request,
+            send_by=min(flight.send_by for flight in flights),
+            timeout_s=access.account.timeout_ms / 1000,
+        )
+        SEND_SECONDS.labels(access.account.name).observe(time.monotonic() - started)
+        if isinstance(reply, Outcome):
+            return [reply] * len(flights)
+        return provider.read_response(messages, reply)
+
+    async def run(self) -> None:
+        """Settle what has landed, as much at once as there is."""
+        while True:
+            batch = [await self._landed.get()]
+            while len(batch) < _SETTLE_MOST and not self._landed.empty():
+                batch.append(self._landed.get_nowait())
+            await self._settle(batch)
+            for _ in batch:
+                self._landed.task_done()
+
+    async def drained(self) -> None:
+        """Everything that has landed so far is settled and published."""
+        await self._landed.join()
+
+    async def _settle(self, batch: Sequence[_Landed]) -> None:
+        state = self._state
+        settlements = [_settlement(landed) for landed in batch]
+        answers = await state.asked(lambda: state.ledger.settle(settlements))
+        await state.log.publish([event for answer in answers for event in _published(answer)])
+        for landed, answer in zip(batch, answers, strict=True):
+            self._follow(landed, answer)
+
+    def _follow(self, landed: _Landed, answer: SettlementAnswer) -> None:
+        """What the table does next with it."""
+        candidate, state = landed.flight.candidate, self._state
+        legs = candidate.routed.legs
+        before = candidate.progress
+        step, candidate.progress = after(legs, before, _as_held(landed.outcome, answer))
+        if answer.closing is not None or step is not Step.AGAIN:
+            state.finish([candidate])
+            return
+        if candidate.progress.leg != before.leg:
+            candidate.leg_since = state.now()
+        # every account of the leg is tried at once; only then it waits
+        rounds = candidate.progress.failures - len(candidate.leg.accounts) + 1
+        state.put_back(candidate, backoff_s(rounds, state.jitter()) if rounds > 0 else 0.0)
+
+
+def _as_held(outcome: Outcome, answer: SettlementAnswer) -> Outcome:
+    """The ledger's word counts: a settlement that came too late finds its attempt unknown."""
+    if answer.attempt is None or answer.attempt.outcome in (None, outcome.kind):
+        return outcome
+    return Outcome(kind=OutcomeKind.UNKNOWN, detail="settled after it was called unknown")
+
+
+def _message(flight: Flight) -> Message:
+    routed = flight.candidate.routed
+    return Message(
+        notification_id=routed.notification_id,
+        attempt=flight.attempt.attempt,
+        type=routed.type,
+        channel=flight.attempt.channel,
+        address=routed.legs[flight.attempt.leg].address,
+        content=flight.content,
+    )
+
+
+def _settlement(landed: _Landed) -> Settlement:
+    candidate = landed.flight.candidate
+    verdict, detail = verdict_with(candidate.routed.legs, candidate.progress, landed.outcome)
+    return Settlement(
+        claim_id=landed.flight.attempt.claim_id,
+        outcome=landed.outcome,
+        verdict=verdict,
+        verdict_detail=detail,
+    )
+
+
+def _published(answer: SettlementAnswer) -> list[Outgoing]:
+    events: list[Outgoing] = []
+    if answer.attempt is not None and answer.attempt.outcome is not None:
+        events.append(settled(answer.attempt))
+    if answer.closing is not None:
+        events.append(closed(answer.closing))
+    return events

@@ -1,0 +1,63 @@
+"""What the steps of dispatch share: table, accounts, offsets, ledger and log."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+from services.core.errors import Retryable
+from services.core.ledger import Ledger
+from services.dispatch.accounts import Accounts
+from services.dispatch.log import AttemptLog
+from services.dispatch.offsets import Offsets
+from services.dispatch.pending import Candidate, PendingTable
+from services.runtime.clock import utc_now
+from services.runtime.logs import get_logger
+
+__all__ = ["DispatchState"]
+
+_T = TypeVar("_T")
+_AWAY_S = 0.5
+
+
+class DispatchState:
+    """One dispatch process's memory and its two witnesses. Belongs to one event loop."""
+
+    def __init__(self, accounts: Accounts, ledger: Ledger, log: AttemptLog) -> None:
+        self.accounts = accounts
+        self.table = PendingTable(accounts)
+        self.offsets = Offsets()
+        self.ledger = ledger
+        self.log = log
+        #: set when there may be something new to choose
+        self.changed = asyncio.Event()
+
+    def now(self) -> float:
+        """Seconds since the epoch; only the ledger's clock decides anything."""
+        return utc_now().timestamp()
+
+    def jitter(self) -> float:
+        """A number in [0, 1)."""
+        return random.random()
+
+    def finish(self, candidates: Iterable[Candidate]) -> None:
+        """What became of these is published: their records are done with."""
+        for candidate in candidates:
+            self.table.finish(candidate, self.now())
+            self.offsets.finish(candidate.places)
+        self.changed.set()
+
+    def put_back(self, candidate: Candidate, pause_s: float = 0.0) -> None:
+        """To be chosen again, after a pause."""
+        now = self.now()
+        self.table.put_back(candidate, now, not_before=now + pause_s if pause_s else 0.0)
+        self.changed.set()
+
+    async def asked(self, call: Callable[[], Awaitable[_T]]) -> _T:
+        """The ledger's answer, however long it is away; every call of it may be repeated."""
+        while True:
+            try:
+                return await call()
+            except Retryable as error:
+                get_logger().warning("ledger_away", cause=str(error))
+                await asyncio.sleep(_AWAY_S)

@@ -1,0 +1,142 @@
+"""The router's wiring: consumer → decode → ``decide.route`` → producer, offsets last."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from datetime import UTC
+
+import msgspec
+
+from services.core.catalogue import Lane
+from services.core.errors import PoisonEvent
+from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
+from services.core.requested import dead_letter_headers
+from services.core.topics import dead_letters, requested
+from services.router.decide import Dead, Event, Moved, Output, Passed, Routed, route
+from services.runtime.catalogue import LoadedCatalogue, load_catalogue
+from services.runtime.codec import Codec
+from services.runtime.consumer import LogConsumer, run_stream
+from services.runtime.deployed import inspect_log
+from services.runtime.logs import get_logger
+from services.runtime.metrics import DEAD_LETTERS, MISPLACED, ROUTED
+from services.runtime.monitoring import Monitoring
+from services.runtime.process import tell_address
+from services.runtime.producer import LogProducer, OutRecord
+from services.runtime.settings import Settings
+
+__all__ = ["Router", "serve"]
+
+
+class Router:
+    """Turns batches of requested records into records for other topics."""
+
+    def __init__(self, loaded: LoadedCatalogue, codec: Codec, partitions: int) -> None:
+        self._loaded = loaded
+        self._codec = codec
+        self._partitions = partitions
+
+    def decide(self, records: Sequence[Record]) -> list[OutRecord]:
+        """All that follows from a batch, in its order."""
+        return [out for record in records for out in self._written(record, self._routed(record))]
+
+    def _routed(self, record: Record) -> Output:
+        try:
+            value = record.value
+            event = None if value is None else self._codec.decode_requested(value)
+        except PoisonEvent as error:
+            return self._route(record, error)
+        return self._route(record, event)
+
+    def _route(self, record: Record, event: Event | PoisonEvent) -> Output:
+        loaded = self._loaded
+        return route(record, event, loaded.catalogue, loaded.rules, self._partitions)
+
+    def _written(self, record: Record, output: Output) -> list[OutRecord]:
+        match output:
+            case Routed():
+                return [self._proposal(output)]
+            case Passed():
+                return [self._passed(record, output)]
+            case Moved():
+                return [self._moved(record, output)]
+            case Dead():
+                return [_buried(record, output), self._proposal(output.routed)]
+
+    def _proposal(self, routed: Routed) -> OutRecord:
+        event = routed.event
+        ROUTED.labels(event.type, event.proposal).inc()
+        return OutRecord(
+            topic=routed.topic, key=event.key.encode(), value=self._codec.encode(event)
+        )
+
+    def _passed(self, record: Record, passed: Passed) -> OutRecord:
+        origin = msgspec.json.encode(record.origin)
+        return OutRecord(
+            topic=passed.topic,
+            key=passed.key.encode(),
+            value=self._codec.encode(passed.event),
+            headers=((ORIGIN_HEADER, origin),),
+        )
+
+    def _moved(self, record: Record, moved: Moved) -> OutRecord:
+        MISPLACED.labels("lane" if moved.topic != record.topic else "partition").inc()
+        get_logger().warning(
+            "record_moved",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            to_topic=moved.topic,
+            to_partition=moved.partition,
+            hint="set the producer's partitioner to murmur2_random, and the lane to the type's",
+        )
+        first = moved.first_appended.astimezone(UTC).isoformat().encode()
+        return OutRecord(
+            topic=moved.topic,
+            partition=moved.partition,
+            key=moved.key.encode(),
+            value=self._codec.encode(moved.event),
+            headers=((FIRST_APPENDED_HEADER, first),),
+        )
+
+
+def _buried(record: Record, dead: Dead) -> OutRecord:
+    DEAD_LETTERS.labels("router", dead.error.cause).inc()
+    headers = dead_letter_headers(record, dead.error)
+    own_id = str(dead.routed.event.notification_id).encode()
+    return OutRecord(
+        topic=dead_letters(record.topic),
+        key=record.key,
+        value=record.value,
+        headers=(*headers, ("lastword.id", own_id)),
+    )
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Route until told to stop; raises ``Misconfigured`` where it cannot start."""
+    log = inspect_log(settings.kafka)
+    loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
+    router = Router(loaded, Codec(settings.registry), log.partitions)
+    producer = LogProducer(settings.kafka, client_id="lastword-router")
+    topics = [requested(lane) for lane in Lane]
+    consumer = LogConsumer(
+        settings.kafka, group="lastword.router", topics=topics, topic_ids=log.ids
+    )
+    monitoring = Monitoring(settings.metrics_bind, lambda: None)
+    tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
+    get_logger().info("routing", metrics=monitoring.address)
+    halt = threading.Event()
+    stream = asyncio.create_task(
+        asyncio.to_thread(run_stream, consumer, producer, router.decide, halt)
+    )
+    try:
+        await _first(stream, asyncio.create_task(stop.wait()))
+    finally:
+        halt.set()
+        await stream
+        await asyncio.to_thread(consumer.close)
+        await asyncio.to_thread(producer.close)
+        monitoring.close()
+
+
+async def _first(*tasks: asyncio.Task[object]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

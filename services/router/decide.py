@@ -1,0 +1,170 @@
+"""What the router makes of one record: pure, so that a replay or a what-if decides alike."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from services.core.catalogue import Catalogue, Lane
+from services.core.errors import PoisonEvent
+from services.core.events import (
+    Leg,
+    NotificationCancelled,
+    NotificationRequested,
+    NotificationRouted,
+    Proposal,
+)
+from services.core.identifiers import SupersessionKey, TypeName, id_from_origin
+from services.core.record import FIRST_APPENDED_HEADER, Record
+from services.core.requested import Cancellation, IdentifiedRequest, Misplaced, read_requested
+from services.core.topics import lane_of, queued
+from services.core.validation import Fault, Rules, address_on, reachable_legs
+
+__all__ = ["Dead", "Moved", "Output", "Passed", "Routed", "route"]
+
+Event: TypeAlias = NotificationRequested | NotificationCancelled | None
+
+
+class Routed(Struct, frozen=True, kw_only=True):
+    """A proposal for dispatch."""
+
+    topic: str
+    event: NotificationRouted
+
+
+class Passed(Struct, frozen=True, kw_only=True):
+    """A cancel for dispatch, which takes effect where its record stands."""
+
+    topic: str
+    key: SupersessionKey
+    event: NotificationCancelled
+
+
+class Moved(Struct, frozen=True, kw_only=True):
+    """The record, to be written anew where it belongs; its place there is its version."""
+
+    topic: str
+    partition: int
+    key: SupersessionKey
+    event: NotificationRequested | NotificationCancelled
+    first_appended: datetime
+
+
+class Dead(Struct, frozen=True, kw_only=True):
+    """The record will never be delivered: kept, with its cause, and closed as dead-lettered."""
+
+    error: PoisonEvent
+    routed: Routed
+
+
+Output: TypeAlias = Routed | Passed | Moved | Dead
+
+
+def route(
+    record: Record, event: Event | PoisonEvent, catalogue: Catalogue, rules: Rules, partitions: int
+) -> Output:
+    """The one thing that follows from a record; ``event`` is its value, or why it has none."""
+    if isinstance(event, PoisonEvent):
+        return _dead(record, event, catalogue)
+    try:
+        read = read_requested(record, event, catalogue, partitions=partitions)
+        return _placed(record, read, catalogue, rules)
+    except PoisonEvent as error:
+        return _dead(record, error, catalogue)
+
+
+def _placed(
+    record: Record,
+    read: IdentifiedRequest | Cancellation | Misplaced,
+    catalogue: Catalogue,
+    rules: Rules,
+) -> Output:
+    match read:
+        case Misplaced(read=inner):
+            return Moved(
+                topic=read.topic,
+                partition=read.partition,
+                key=inner.key,
+                event=inner.event,
+                first_appended=_first_appended(record),
+            )
+        case Cancellation():
+            return Passed(topic=queued(read.type.lane), key=read.key, event=read.event)
+        case IdentifiedRequest():
+            return _proposal(record, read, catalogue, rules)
+
+
+def _proposal(
+    record: Record, read: IdentifiedRequest, catalogue: Catalogue, rules: Rules
+) -> Routed:
+    faults = rules.validate_request(read.event)
+    if faults:
+        raise PoisonEvent("invalid_request", _told(faults))
+    requested_at = _first_appended(record)
+    event = read.event
+    return Routed(
+        topic=queued(read.type.lane),
+        event=NotificationRouted(
+            notification_id=read.id,
+            key=read.key,
+            tenant=event.tenant,
+            user=event.user,
+            type=read.type.name,
+            origin=record.origin,
+            requested_at=requested_at,
+            deadline=requested_at + timedelta(milliseconds=read.type.deadline_ms),
+            proposal=Proposal.SEND,
+            legs=_legs(read),
+            data=event.data,
+            locale=event.locale,
+            catalogue=catalogue.version,
+        ),
+    )
+
+
+def _legs(read: IdentifiedRequest) -> tuple[Leg, ...]:
+    """The legs of the route that the recipient can receive, in the route's order."""
+    return tuple(
+        Leg(
+            channel=leg.channel,
+            address=address_on(read.event.to, leg.channel) or "",
+            accounts=leg.accounts,
+            give_up_after_ms=leg.give_up_after_ms,
+        )
+        for leg in reachable_legs(read.type, read.event.to)
+    )
+
+
+def _dead(record: Record, error: PoisonEvent, catalogue: Catalogue) -> Dead:
+    """A dead letter is closed under an id of its record's own, so that a mended one can follow."""
+    id = id_from_origin(record.origin)
+    event = NotificationRouted(
+        notification_id=id,
+        key=SupersessionKey(f"dead-letter:{id}"),
+        tenant="",
+        user="",
+        type=TypeName(""),
+        origin=record.origin,
+        requested_at=record.timestamp,
+        deadline=record.timestamp,
+        proposal=Proposal.DEAD_LETTER,
+        reason=f"{error.cause}: {error.detail}",
+        catalogue=catalogue.version,
+    )
+    lane = lane_of(record.topic) or Lane.NORMAL
+    return Dead(error=error, routed=Routed(topic=queued(lane), event=event))
+
+
+def _first_appended(record: Record) -> datetime:
+    """The append time of a moved record's first place; a header cannot make it later."""
+    headers: Mapping[str, bytes] = dict(record.headers)
+    try:
+        told = datetime.fromisoformat(headers.get(FIRST_APPENDED_HEADER, b"").decode())
+        return min(told, record.timestamp)
+    except (ValueError, TypeError):
+        return record.timestamp
+
+
+def _told(faults: list[Fault]) -> str:
+    return "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)

@@ -1,0 +1,50 @@
+"""One service as one process: settings in, an exit code out, stopped in order by a signal."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from services.core.errors import Misconfigured, Retryable
+from services.runtime.logs import configure_logs, get_logger
+from services.runtime.settings import Settings, read_settings
+
+__all__ = ["Serve", "run_service", "tell_address"]
+
+#: serves until the event is set; raises ``Misconfigured`` or ``Retryable`` if it cannot
+Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+def run_service(name: str, serve: Serve, environment: Mapping[str, str]) -> int:
+    """Run until signalled. 0: stopped in order; 2: a person must change something; 1: try again."""
+    try:
+        settings = read_settings(environment)
+        configure_logs(name, settings.log_level)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_until_signalled(serve, settings))
+    except Misconfigured as error:
+        get_logger().error("misconfigured", what=str(error))
+        return 2
+    except Retryable as error:
+        get_logger().error("not_running", cause=str(error))
+        return 1
+    return 0
+
+
+async def _until_signalled(serve: Serve, settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(settings, stop)
+
+
+def tell_address(file: str, name: str, address: str) -> None:
+    """Write the bound address where whoever started us looks for it, in one step."""
+    if file:
+        path = Path(file)
+        draft = path.with_name(f"{path.name}.part")
+        draft.write_bytes(msgspec.json.encode({name: address}))
+        draft.replace(path)
