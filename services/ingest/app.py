@@ -5,17 +5,12 @@ flushed. A call that is cut off has no answer, so its caller repeats it under th
 """
 
 import asyncio
-import signal
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
 
-import msgspec
-import uvloop
 from aiohttp import web
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from services.core.errors import Misconfigured, Retryable
 from services.ingest.access import Keys
 from services.ingest.api import Api, as_problems
 from services.ingest.bodies import MAX_BATCH_BYTES
@@ -24,10 +19,12 @@ from services.ingest.openapi import describe
 from services.ingest.pages import Pages
 from services.runtime.catalogue import LoadedCatalogue, load_catalogue
 from services.runtime.codec import Codec
-from services.runtime.logs import configure_logs, get_logger
+from services.runtime.logs import get_logger
 from services.runtime.monitoring import split_bind
+from services.runtime.process import run_service, tell_address
 from services.runtime.producer import LogProducer
-from services.runtime.settings import Settings, read_settings
+from services.runtime.settings import Settings
+from services.runtime.topics import require_topics
 
 __all__ = ["main", "serve"]
 
@@ -41,27 +38,34 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     host, port = split_bind(settings.ingest_bind)
     keys = Keys(settings.api_keys, host)
     loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
+    admin = AdminClient(dict(settings.kafka))
+    await asyncio.to_thread(require_topics, admin)
     codec = await asyncio.to_thread(Codec, settings.registry)
     producer = LogProducer(
         settings.kafka, client_id="lastword-ingest", timeout_s=_ACKNOWLEDGED_WITHIN_S
     )
     try:
-        app = _application(settings, loaded, Api(_decider(loaded), producer, codec, keys))
+        decider = Decider(loaded.catalogue, loaded.rules)
+        app = _application(settings, loaded, admin, Api(decider, producer, codec, keys))
         await _listen(settings, app, host, port, stop)
     finally:
         await asyncio.to_thread(producer.close)
 
 
-def _decider(loaded: LoadedCatalogue) -> Decider:
-    return Decider(loaded.catalogue, loaded.rules)
-
-
-def _application(settings: Settings, loaded: LoadedCatalogue, api: Api) -> web.Application:
+def _application(
+    settings: Settings, loaded: LoadedCatalogue, admin: AdminClient, api: Api
+) -> web.Application:
     description = describe(loaded.catalogue, loaded.schemas, keyed=bool(settings.api_keys))
     app = web.Application(middlewares=[as_problems], client_max_size=MAX_BATCH_BYTES)
+    app.on_response_prepare.append(_plain_headers)
     app.add_routes(api.routes())
-    app.add_routes(Pages(description, _ready(settings)).routes())
+    app.add_routes(Pages(description, _ready(admin)).routes())
     return app
+
+
+async def _plain_headers(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "lastword"
+    response.headers["X-Content-Type-Options"] = "nosniff"
 
 
 async def _listen(
@@ -75,7 +79,7 @@ async def _listen(
         site = web.TCPSite(runner, host, port)
         await site.start()
         address = _url(host, runner.addresses[0][1])
-        _tell(settings.address_file, address)
+        tell_address(settings.address_file, "ingest", address)
         get_logger().info("listening", address=address)
         await stop.wait()
     finally:
@@ -87,18 +91,8 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _tell(file: str, address: str) -> None:
-    """Write the bound address where whoever started us looks for it, in one step."""
-    if file:
-        path = Path(file)
-        draft = path.with_name(f"{path.name}.part")
-        draft.write_bytes(msgspec.json.encode({"ingest": address}))
-        draft.replace(path)
-
-
-def _ready(settings: Settings) -> Callable[[], Awaitable[str | None]]:
+def _ready(admin: AdminClient) -> Callable[[], Awaitable[str | None]]:
     """Asks Kafka each time; the topics' layout was verified before we listened."""
-    admin = AdminClient(dict(settings.kafka))
 
     def ask() -> str | None:
         try:
@@ -110,24 +104,6 @@ def _ready(settings: Settings) -> Callable[[], Awaitable[str | None]]:
     return lambda: asyncio.to_thread(ask)
 
 
-async def _until_signalled(settings: Settings) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, stop)
-
-
-def main(environment: dict[str, str]) -> int:
-    """Run until signalled. 0: stopped in order; 2: something has to be configured; 1: Kafka."""
-    try:
-        settings = read_settings(environment)
-        configure_logs("ingest", settings.log_level)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_signalled(settings))
-    except Misconfigured as error:
-        get_logger().error("misconfigured", what=str(error))
-        return 2
-    except Retryable as error:
-        get_logger().error("not_started", cause=str(error))
-        return 1
-    return 0
+def main(environment: Mapping[str, str]) -> int:
+    """Run until signalled; an exit code."""
+    return run_service("ingest", serve, environment)

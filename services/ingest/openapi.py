@@ -126,12 +126,9 @@ def _list(schema: str) -> Json:
 
 
 def _object(properties: Parts, required: list[str]) -> Json:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
+    shape: Json = {"type": "object", "properties": properties, "additionalProperties": False}
+    # an empty list of required fields is none to OpenAPI 3.0
+    return shape | {"required": required} if required else shape
 
 
 def _schemas(types: list[TypeName]) -> Json:
