@@ -4,6 +4,11 @@ The log delivers facts more than once, late and out of order across topics. So t
 function of the *set* of facts: they are put into one canonical order (attempts, then the close,
 then receipts) and folded through ``TRANSITIONS``. A receipt that a row does not name is kept as a
 fact and moves nothing; an event of our own that it does not name raises ``IllegalTransition``.
+
+``COURSE`` is what happens. A reader may know only some of it, so in ``TRANSITIONS`` every status
+that is still open takes what any open status takes: nothing that a fact is missing from can raise.
+What raises all the same is a broken promise, whichever facts are missing: something of ours after
+an acceptance other than its close, or a second verdict.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,6 +27,7 @@ from services.core.events import (
 from services.core.outcomes import OUTCOMES, OutcomeKind
 
 __all__ = [
+    "COURSE",
     "TRANSITIONS",
     "Fact",
     "IllegalTransition",
@@ -104,20 +110,28 @@ _GAVE_UP = {
 }
 _RECEIPTS = {**_TAKEN_IT, **_ARRIVED, **_GAVE_UP}
 
-TRANSITIONS: Mapping[Status, Mapping[Trigger, Status]] = {
-    Status.QUEUED: {_STARTED: Status.SENDING, **_OUTCOMES, **_VERDICTS, **_RECEIPTS},
-    Status.SENDING: {**_OUTCOMES, _closed(CloseReason.SENT): Status.SENT, **_RECEIPTS}
-    | {_closed(reason): Status(reason) for reason in (CloseReason.FAILED, CloseReason.UNKNOWN)},
-    Status.UNKNOWN: {
-        _STARTED: Status.SENDING,
-        _closed(CloseReason.SENT): Status.SENT,
-        _closed(CloseReason.FAILED): Status.FAILED,
-        _closed(CloseReason.UNKNOWN): Status.UNKNOWN,
-        **_RECEIPTS,
-    },
+#: what may be said of an attempt that nobody can tell the outcome of
+_ANSWERS = {
+    trigger: after
+    for trigger, after in _VERDICTS.items()
+    if after in (Status.SENT, Status.FAILED, Status.UNKNOWN)
+}
+#: what may be said of a notification that was not taken
+_NOT_SENT = {
+    trigger: after
+    for trigger, after in _VERDICTS.items()
+    if after not in (Status.SENT, Status.UNKNOWN)
+}
+
+#: what happens, in full knowledge
+COURSE: Mapping[Status, Mapping[Trigger, Status]] = {
+    Status.QUEUED: {_STARTED: Status.SENDING, **_NOT_SENT},
+    Status.SENDING: _OUTCOMES,
+    # started again only where the type says that repeating is better than never
+    Status.UNKNOWN: {_STARTED: Status.SENDING, **_ANSWERS, **_RECEIPTS},
     Status.SENT: {_closed(CloseReason.SENT): Status.SENT, **_ARRIVED, **_GAVE_UP},
-    Status.BOUNCED: dict(_ARRIVED),
-    Status.DELIVERED: {},
+    Status.BOUNCED: _ARRIVED,
+    Status.DELIVERED: {},  # a late bounce is a fact beside it, not a way back
     Status.FAILED: {},
     Status.EXPIRED: {},
     Status.SUPERSEDED: {},
@@ -126,6 +140,14 @@ TRANSITIONS: Mapping[Status, Mapping[Trigger, Status]] = {
     Status.MERGED: {},
     Status.FANNED_OUT: {},
     Status.DEAD_LETTERED: {},
+}
+
+_OPEN = (Status.QUEUED, Status.SENDING, Status.UNKNOWN)
+_WHILE_OPEN = {trigger: after for status in _OPEN for trigger, after in COURSE[status].items()}
+
+#: what may be seen, in partial knowledge
+TRANSITIONS: Mapping[Status, Mapping[Trigger, Status]] = {
+    status: _WHILE_OPEN if status in _OPEN else row for status, row in COURSE.items()
 }
 
 _RECEIPT_ORDER = {kind: rank for rank, kind in enumerate(ReceiptKind)}
@@ -158,22 +180,24 @@ def evolve(status: Status, fact: Fact) -> Status:
     raise IllegalTransition(f"{trigger_of(fact)} while {status}: {fact.notification_id}")
 
 
-def _place(fact: Fact) -> tuple[int, int, int, str]:
+def _place(fact: Fact) -> tuple[int, int, int, Trigger, str]:
     """The canonical place of a fact: attempts by number, then the close, then receipts by kind."""
     match fact:
         case AttemptStarted(attempt=attempt):
-            return (0, attempt, 0, str(fact.event_id))
+            place = (0, attempt, 0)
         case AttemptSettled(attempt=attempt):
-            return (0, attempt, 1, str(fact.event_id))
+            place = (0, attempt, 1)
         case NotificationClosed():
-            return (1, 0, 0, str(fact.event_id))
+            place = (1, 0, 0)
         case ReceiptReceived(kind=kind):
-            return (2, _RECEIPT_ORDER[kind], 0, str(fact.event_id))
+            place = (2, _RECEIPT_ORDER[kind], 0)
+    return (*place, trigger_of(fact), str(fact.event_id))
 
 
 def canonical(facts: Iterable[Fact]) -> list[Fact]:
     """The facts, each once, in the order in which they are folded."""
-    unique = {fact.event_id: fact for fact in facts}
+    # sorted before as well: of two facts under one id the same is kept, whichever came first
+    unique = {fact.event_id: fact for fact in sorted(facts, key=_place)}
     return sorted(unique.values(), key=_place)
 
 
@@ -186,23 +210,48 @@ def fold_status(facts: Iterable[Fact]) -> Status:
 
 
 def mermaid() -> str:
-    """The table as a Mermaid state diagram; the README shows exactly this."""
-    lines = ["stateDiagram-v2", "    [*] --> queued"]
-    for status, row in TRANSITIONS.items():
-        by_target: dict[Status, list[Trigger]] = {}
+    """``COURSE`` as a Mermaid state diagram; the README shows exactly this.
+
+    Statuses that nothing leaves, and that are entered alike, share one box.
+    """
+    arrows = _arrows()
+    ends: dict[frozenset[tuple[Status, str]], list[Status]] = {}
+    for status in (status for status, row in COURSE.items() if not row):
+        ways_in = frozenset(
+            (before, label) for (before, to), label in arrows.items() if to is status
+        )
+        ends.setdefault(ways_in, []).append(status)
+    boxes = {alike[0]: alike for alike in ends.values() if len(alike) > 1}
+    hidden = {status for alike in boxes.values() for status in alike[1:]}
+    return "\n".join(
+        [
+            "stateDiagram-v2",
+            *(f'    state "{", ".join(alike)}" as {first}' for first, alike in boxes.items()),
+            "    [*] --> queued",
+            *(
+                f"    {before} --> {after}: {label}"
+                for (before, after), label in arrows.items()
+                if after not in hidden
+            ),
+        ]
+    )
+
+
+def _arrows() -> dict[tuple[Status, Status], str]:
+    """Each pair of statuses that the course joins, and by what."""
+    joined: dict[tuple[Status, Status], list[Trigger]] = {}
+    for status, row in COURSE.items():
         for trigger, after in row.items():
             if after is not status:
-                by_target.setdefault(after, []).append(trigger)
-        lines += [
-            f"    {status} --> {after}: {_short(triggers)}" for after, triggers in by_target.items()
-        ]
-    return "\n".join(lines)
+                joined.setdefault((status, after), []).append(trigger)
+    return {pair: _label(pair[1], triggers) for pair, triggers in joined.items()}
 
 
-def _short(triggers: Iterable[Trigger]) -> str:
-    """``settled: refused_content, unavailable; receipt: bounced``: triggers grouped by family."""
+def _label(after: Status, triggers: Iterable[Trigger]) -> str:
+    """``closed / receipt accepted, sent``; a word that only repeats the status is left out."""
     families: dict[str, list[str]] = {}
     for trigger in triggers:
         family, _, what = trigger.partition(": ")
         families.setdefault(family, []).append(what)
-    return " / ".join(f"{family} {', '.join(what)}".strip() for family, what in families.items())
+    told = {family: [] if what == [after] else what for family, what in families.items()}
+    return " / ".join(f"{family} {', '.join(what)}".strip() for family, what in told.items())
