@@ -25,7 +25,7 @@ def _access(account: Account, providers: Mapping[str, Provider], settings: Setti
     if provider is None:
         known = ", ".join(sorted(providers))
         raise Misconfigured(
-            f"accounts.{account.name}.provider: {account.provider!r} is not known; there are {known}"
+            f"accounts.{account.name}.provider: no {account.provider!r} here; there are {known}"
         )
     return Access(
         account=account,

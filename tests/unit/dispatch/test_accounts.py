@@ -1,0 +1,65 @@
+"""How an account rests after a failure and comes back by one send."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.core.identifiers import AccountName
+from services.core.outcomes import Outcome, OutcomeKind
+from services.dispatch.accounts import Accounts, backoff_s
+
+A, B = AccountName("a"), AccountName("b")
+DOWN = Outcome(kind=OutcomeKind.UNAVAILABLE)
+TAKEN = Outcome(kind=OutcomeKind.ACCEPTED)
+
+
+def _sends(accounts: Accounts, outcome: Outcome, now: float) -> None:
+    accounts.begin(A)
+    accounts.end(A, outcome, now, 0.0)
+
+
+def test_an_account_takes_no_more_than_its_limit_at_once() -> None:
+    accounts = Accounts({A: 2})
+    for _ in range(2):
+        assert accounts.pick([A], 0.0) == A
+        accounts.begin(A)
+    assert accounts.pick([A], 0.0) is None
+
+
+def test_a_full_account_is_waited_for_rather_than_passed_over() -> None:
+    accounts = Accounts({A: 1, B: 1})
+    accounts.begin(A)
+    assert accounts.pick([A, B], 0.0) is None
+
+
+def test_after_a_failure_it_rests_and_then_takes_one_at_a_time_until_one_succeeds() -> None:
+    accounts = Accounts({A: 5})
+    _sends(accounts, DOWN, 0.0)
+    assert accounts.pick([A], 0.1) is None
+    assert accounts.pick([A], 0.6) == A
+    accounts.begin(A)
+    assert accounts.pick([A], 0.6) is None
+    accounts.end(A, TAKEN, 0.7, 0.0)
+    accounts.begin(A)
+    assert accounts.pick([A], 0.7) == A
+
+
+def test_a_throttling_provider_that_names_a_time_is_left_alone_until_then() -> None:
+    accounts = Accounts({A: 5})
+    _sends(accounts, Outcome(kind=OutcomeKind.THROTTLED, retry_after=30.0), 0.0)
+    assert accounts.pick([A], 29.9) is None
+    assert accounts.pick([A], 30.0) == A
+
+
+def test_an_unknown_outcome_says_nothing_of_the_account() -> None:
+    accounts = Accounts({A: 5})
+    _sends(accounts, Outcome(kind=OutcomeKind.UNKNOWN), 0.0)
+    assert accounts.pick([A], 0.0) == A
+    _sends(accounts, DOWN, 0.0)
+    _sends(accounts, Outcome(kind=OutcomeKind.UNKNOWN), 0.1)
+    assert not accounts.healthy([A])
+
+
+@given(st.integers(1, 1000), st.floats(0, 1))
+def test_backoff_is_positive_bounded_and_never_below_half(failures: int, jitter: float) -> None:
+    assert 0 < backoff_s(failures, 1.0) <= backoff_s(failures, jitter) <= 5.0
+    assert backoff_s(failures, jitter) >= backoff_s(failures, 0.0) / 2

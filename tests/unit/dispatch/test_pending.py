@@ -1,0 +1,186 @@
+"""The pending table: newest wins, losers wait, repeats are harmless, legs are given up in time."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.core.catalogue import Lane
+from services.core.events import Channel
+from services.core.identifiers import AccountName
+from services.core.outcomes import Outcome, OutcomeKind
+from services.dispatch.accounts import Accounts
+from services.dispatch.pending import PendingTable
+from tests.unit.dispatch.examples import START, candidate, notification_id
+
+A, B, S = AccountName("a"), AccountName("b"), AccountName("s")
+DOWN = Outcome(kind=OutcomeKind.UNAVAILABLE)
+
+
+@pytest.fixture
+def accounts() -> Accounts:
+    return Accounts({A: 10, B: 10, S: 10})
+
+
+@pytest.fixture
+def table(accounts: Accounts) -> PendingTable:
+    return PendingTable(accounts)
+
+
+def _down(accounts: Accounts, name: AccountName, now: float) -> None:
+    accounts.begin(name)
+    accounts.end(name, DOWN, now, 0.0)
+
+
+def test_only_the_newest_of_a_key_is_chosen_and_names_what_it_supersedes(
+    table: PendingTable,
+) -> None:
+    for name, offset in (("first", 1), ("second", 2), ("third", 3)):
+        table.absorb(candidate(name, offset), START)
+    (choice,) = table.choose(START, 10)
+    assert choice.candidate.id == notification_id("third")
+    assert {loser.id for loser in choice.losers} == {
+        notification_id("first"),
+        notification_id("second"),
+    }
+
+
+def test_a_key_has_one_candidate_out_at_a_time(table: PendingTable) -> None:
+    table.absorb(candidate("first", 1), START)
+    assert len(table.choose(START, 10)) == 1
+    table.absorb(candidate("second", 2), START)
+    assert table.choose(START, 10) == []
+
+
+def test_after_one_is_finished_the_newer_one_that_came_meanwhile_is_chosen(
+    table: PendingTable,
+) -> None:
+    table.absorb(candidate("first", 1), START)
+    (first,) = table.choose(START, 10)
+    table.absorb(candidate("second", 2), START)
+    table.finish(first.candidate, START)
+    (second,) = table.choose(START, 10)
+    assert second.candidate.id == notification_id("second")
+    assert second.losers == ()
+
+
+def test_p2_a_repeat_of_an_older_id_keeps_its_first_version(table: PendingTable) -> None:
+    """A@10, B@11, A@12 (a retry of A): B is the newest, and A is not sent again."""
+    table.absorb(candidate("A", 10), START)
+    table.absorb(candidate("B", 11), START)
+    table.absorb(candidate("A", 12), START)
+    (choice,) = table.choose(START, 10)
+    assert choice.candidate.id == notification_id("B")
+
+
+def test_p2_losers_revive_when_the_winner_turns_out_to_be_a_repeat(table: PendingTable) -> None:
+    table.absorb(candidate("B", 11), START)
+    table.absorb(candidate("A", 12), START)
+    (choice,) = table.choose(START, 10)
+    assert choice.candidate.id == notification_id("A")
+    table.finish(choice.candidate, START)
+    (revived,) = table.choose(START, 10)
+    assert revived.candidate.id == notification_id("B")
+
+
+def test_a_repeat_leaves_one_candidate_with_both_records(table: PendingTable) -> None:
+    first = candidate("A", 10)
+    table.absorb(first, START)
+    table.absorb(candidate("A", 10, record=55), START)
+    assert len(table) == 1
+    assert [offset for _, offset in first.places] == [10, 55]
+
+
+def test_what_failed_is_put_back_and_loses_to_what_came_meanwhile(table: PendingTable) -> None:
+    table.absorb(candidate("old", 1), START)
+    (old,) = table.choose(START, 10)
+    table.absorb(candidate("new", 2), START)
+    table.put_back(old.candidate, START)
+    (choice,) = table.choose(START, 10)
+    assert choice.candidate.id == notification_id("new")
+    assert [loser.id for loser in choice.losers] == [notification_id("old")]
+
+
+def test_critical_goes_before_bulk_and_then_the_earliest_deadline(table: PendingTable) -> None:
+    table.absorb(candidate("bulk", 1, key="k1", lane=Lane.BULK, deadline=5), START)
+    table.absorb(candidate("later", 2, key="k2", deadline=50), START)
+    table.absorb(candidate("sooner", 3, key="k3", deadline=20), START)
+    chosen = [choice.candidate.id for choice in table.choose(START, 10)]
+    assert chosen == [notification_id(name) for name in ("sooner", "later", "bulk")]
+
+
+def test_the_next_account_is_taken_at_once_when_the_first_rests(
+    table: PendingTable, accounts: Accounts
+) -> None:
+    _down(accounts, A, START)
+    table.absorb(candidate("one", 1), START)
+    (choice,) = table.choose(START, 10)
+    assert choice.account == B
+
+
+def test_a_leg_is_given_up_for_the_next_when_its_accounts_stay_away(
+    table: PendingTable, accounts: Accounts
+) -> None:
+    table.absorb(candidate("one", 1), START)
+    _down(accounts, A, START + 9.9)
+    _down(accounts, B, START + 9.9)
+    assert table.choose(START + 9.9, 10) == []
+    assert table.due(START + 10) == []
+    (choice,) = table.choose(START + 10, 10)
+    assert (choice.account, choice.candidate.leg.channel) == (S, Channel.SMS)
+    assert "gave up" in choice.candidate.progress.why
+
+
+def test_a_leg_whose_accounts_work_is_not_given_up_however_long_the_queue(
+    table: PendingTable,
+) -> None:
+    table.absorb(candidate("one", 1), START)
+    assert table.due(START + 30) == []
+    (choice,) = table.choose(START + 30, 10)
+    assert choice.candidate.leg.channel == Channel.EMAIL
+
+
+def test_past_its_deadline_a_candidate_is_due_and_never_chosen(table: PendingTable) -> None:
+    table.absorb(candidate("one", 1, deadline=5), START)
+    assert table.choose(START + 5, 10) == []
+    assert [c.id for c in table.due(START + 5)] == [notification_id("one")]
+
+
+def test_a_pause_holds_a_candidate_back_but_not_beyond_its_deadline(table: PendingTable) -> None:
+    table.absorb(candidate("one", 1, deadline=5), START)
+    (choice,) = table.choose(START, 10)
+    table.put_back(choice.candidate, START, not_before=START + 3)
+    assert table.choose(START + 2, 10) == []
+    assert table.due(START + 3) == []
+    assert len(table.choose(START + 3, 10)) == 1
+
+
+def test_a_cancel_takes_what_is_older_and_not_what_is_out(table: PendingTable) -> None:
+    table.absorb(candidate("out", 1), START)
+    table.choose(START, 10)
+    table.absorb(candidate("waiting", 2), START)
+    table.absorb(candidate("newer", 4), START)
+    taken = table.take_cancelled(candidate("x", 0).routed.key, (0, 3), None)
+    assert [c.id for c in taken] == [notification_id("waiting")]
+
+
+def test_partitions_that_leave_take_their_candidates_but_not_what_is_out(
+    table: PendingTable,
+) -> None:
+    table.absorb(candidate("out", 1, key="k1", deadline=10), START)
+    table.absorb(candidate("waiting", 2, key="k2"), START)
+    table.choose(START, 1)
+    table.forget([("deliveries.queued.critical", 0)])
+    assert [c.id for c in table.out()] == [notification_id("out")]
+    assert len(table) == 1
+
+
+@given(st.permutations([("A", 10), ("B", 11), ("A", 12), ("C", 13), ("B", 14)]))
+def test_whatever_the_order_of_reading_the_newest_first_seen_version_wins(
+    records: list[tuple[str, int]],
+) -> None:
+    table = PendingTable(Accounts({A: 10, B: 10, S: 10}))
+    for name, offset in records:
+        table.absorb(candidate(name, offset), START)
+    (choice,) = table.choose(START, 10)
+    assert choice.candidate.id == notification_id("C")
+    assert len(choice.losers) == 2
