@@ -4,14 +4,14 @@ Pure. The checks here find what is plainly wrong, the same on every way to Lastw
 an address can exist, and whether ``data`` fits its type, Lastword itself decides.
 """
 
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
 
+from lastword.checks import address_faults, data_faults, key_faults
 from lastword.contract import (
     Addresses,
     NotificationCancelled,
@@ -21,7 +21,10 @@ from lastword.contract import (
 )
 from lastword.errors import Fault, LastwordError, Rejected
 
-__all__ = ["Notification", "Result", "Sent", "cancellation", "prepare"]
+__all__ = ["Many", "Notification", "Result", "Sent", "To", "cancellation", "prepare"]
+
+#: ``Addresses``, or a mapping with ``email``, ``phone`` or both
+To: TypeAlias = Addresses | Mapping[str, str]
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +39,7 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     #: one of the catalogue's types
     type: str
     #: at least one of ``email`` and ``phone`` (E.164, with the plus)
-    to: Addresses | Mapping[str, str]
+    to: To
     #: what the type's templates say; anything that JSON can carry
     data: Mapping[str, object] = {}
     #: narrows what supersedes what, for example an order number
@@ -73,7 +76,7 @@ def prepare(notification: Notification, *, tenant: str, new_id: UUID) -> Notific
         "locale": notification.locale,
     }
     event = _convert(fields, NotificationRequested)
-    _reject(*_key_faults(event), *_address_faults(event.to), *_data_faults(event.data, "#/data"))
+    _reject(*key_faults(event), *address_faults(event.to), *data_faults(event.data))
     return event
 
 
@@ -83,18 +86,39 @@ def cancellation(
     """The event that cancels a key, or one notification of it; or ``Rejected``."""
     fields = {"user": user, "type": type, "tenant": tenant, "subject": subject, "id": id}
     event = _convert(fields, NotificationCancelled)
-    _reject(*_key_faults(event))
+    _reject(*key_faults(event))
     return event
+
+
+class Many:
+    """Several notifications: those that are sound, and the faults of the others."""
+
+    def __init__(
+        self, notifications: Iterable[Notification], *, tenant: str, new_id: Callable[[], UUID]
+    ) -> None:
+        self._prepared = [_prepared(each, tenant, new_id()) for each in notifications]
+        self.sound = [each for each in self._prepared if not isinstance(each, Rejected)]
+
+    def results(self, of_the_sound: Iterable[Result]) -> list[Result]:
+        """The results of all, in the caller's order."""
+        each_result = iter(of_the_sound)
+        return [
+            each if isinstance(each, Rejected) else next(each_result) for each in self._prepared
+        ]
 
 
 _EventT = TypeVar("_EventT", NotificationRequested, NotificationCancelled)
 
-#: what no address and no part of a key contains: white space, control characters, NUL
-_BLANK = re.compile(r"[\s\x00-\x1f\x7f]")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_EMAIL = re.compile(r"[^@<>,;]+@[^@<>,;]+")
-_E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _WHERE = re.compile(r"^(?P<detail>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$")
+
+
+def _prepared(
+    notification: Notification, tenant: str, new_id: UUID
+) -> NotificationRequested | Rejected:
+    try:
+        return prepare(notification, tenant=tenant, new_id=new_id)
+    except Rejected as fault:
+        return fault
 
 
 def _plain(value: object, pointer: str) -> object:
@@ -117,42 +141,6 @@ def _convert(fields: Mapping[str, object], event: type[_EventT]) -> _EventT:
         detail, path = found.group("detail", "path") if found else (str(error), None)
         pointer = "#" + (path or "").replace(".", "/").replace("[...]", "")
         raise _rejected(Fault(pointer, detail)) from error
-
-
-def _key_faults(event: NotificationRequested | NotificationCancelled) -> Iterator[Fault]:
-    parts = {"user": event.user, "type": event.type, "tenant": event.tenant}
-    for name, part in parts.items():
-        if not part:
-            yield Fault(f"#/{name}", "it is empty")
-    for name, part in {**parts, "subject": event.subject or ""}.items():
-        if _CONTROL.search(part):
-            yield Fault(f"#/{name}", "it contains a control character")
-
-
-def _address_faults(to: Addresses) -> Iterator[Fault]:
-    if to.email is None and to.phone is None:
-        yield Fault("#/to", "it needs an email or a phone")
-    if to.email is not None and (_BLANK.search(to.email) or not _EMAIL.fullmatch(to.email)):
-        yield Fault("#/to/email", "it is no address like name@example.com, without a display name")
-    if to.phone is not None and not _E164.fullmatch(to.phone):
-        yield Fault("#/to/phone", "it is no E.164 number like +15550001111")
-
-
-def _data_faults(data: Mapping[str, object], pointer: str) -> Iterator[Fault]:
-    """JSON has no NaN and no infinity; written as null they would be lost in silence."""
-    left: list[tuple[str, object]] = [(pointer, data)]
-    while left:
-        where, value = left.pop()
-        if isinstance(value, float) and not math.isfinite(value):
-            yield Fault(where, f"JSON cannot carry {value}")
-        elif isinstance(value, Mapping):
-            left.extend((f"{where}/{_escaped(str(name))}", part) for name, part in value.items())
-        elif isinstance(value, list):
-            left.extend((f"{where}/{index}", part) for index, part in enumerate(value))
-
-
-def _escaped(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _reject(*faults: Fault) -> None:
