@@ -368,11 +368,12 @@ BEGIN
                      AND t.over_at < clock_timestamp() ORDER BY t.over_at LIMIT most) a
     JOIN ledger.notifications n ON n.id = a.notification_id;
     now := ledger.lock_rows(found);
-    RETURN QUERY SELECT ledger.as_json(t) FROM jsonb_array_elements(found) f
-        CROSS JOIN LATERAL (SELECT ledger.standing((f ->> 'id')::uuid, now) AS is) s
-        JOIN LATERAL (SELECT * FROM ledger.attempts x WHERE x.notification_id = (f ->> 'id')::uuid
-                      ORDER BY x.attempt DESC LIMIT 1) t ON true
-        WHERE s.is = 'unknown';
+    PERFORM ledger.standing((f ->> 'id')::uuid, now) FROM jsonb_array_elements(found) f;
+    -- a statement of its own: it sees what standing() has just written
+    RETURN QUERY SELECT ledger.as_json(a) FROM ledger.attempts a
+        JOIN ledger.notifications n ON n.id = a.notification_id AND n.attempts = a.attempt
+        WHERE a.outcome = 'unknown'
+          AND n.id IN (SELECT (f ->> 'id')::uuid FROM jsonb_array_elements(found) f);
 END $$;
 
 -- The sweeper's: notifications whose last attempt is unknown and that nobody has closed, with that
