@@ -10,11 +10,21 @@ from uuid import UUID
 from services.core.identifiers import NotificationId
 from services.core.ports import Message
 
-__all__ = ["ATTEMPT", "NOTIFICATION", "correlation", "is_of", "read_correlation", "reference"]
+__all__ = [
+    "ATTEMPT",
+    "NOTIFICATION",
+    "TYPE",
+    "correlation",
+    "is_of",
+    "read_correlation",
+    "reference",
+]
 
 #: Postmark allows twenty characters to a name
 NOTIFICATION = "nid"
 ATTEMPT = "att"
+#: for people who look at the vendor's own pages; nobody reads it back
+TYPE = "type"
 
 #: attempts are few; a number above this is not ours
 _MOST_ATTEMPTS = 1_000_000
@@ -22,7 +32,11 @@ _MOST_ATTEMPTS = 1_000_000
 
 def correlation(message: Message) -> dict[str, str]:
     """What is sent along."""
-    return {NOTIFICATION: str(message.notification_id), ATTEMPT: str(message.attempt)}
+    return {
+        NOTIFICATION: str(message.notification_id),
+        ATTEMPT: str(message.attempt),
+        TYPE: message.type,
+    }
 
 
 def reference(message: Message) -> str:

@@ -39,6 +39,7 @@ def test_the_form_has_all_fields_and_carries_our_ids() -> None:
         "html": ["<p>Choose a new password</p>"],
         "v:nid": [str(MESSAGE.notification_id)],
         "v:att": ["2"],
+        "v:type": ["password_reset"],
         "o:deliver-within": ["2h0m"],
     }
 

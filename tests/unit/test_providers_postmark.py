@@ -43,7 +43,7 @@ def test_one_mail_has_all_its_fields_and_carries_our_ids() -> None:
         "TextBody": MESSAGE.content.text,
         "HtmlBody": "<p>Choose a new password</p>",
         "Tag": f"{MESSAGE.notification_id}.2",
-        "Metadata": METADATA,
+        "Metadata": {**METADATA, "type": "password_reset"},
         "MessageStream": "outbound",
     }
 

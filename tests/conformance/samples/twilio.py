@@ -20,7 +20,9 @@ ACCESS = access(
     settings={"account_sid": "AC1", "from": "+15550002222"},
 )
 REF = "SM1"
-URL = f"{ACCESS.callback_url}?nid={MESSAGE.notification_id}&att={MESSAGE.attempt}"
+URL = (
+    f"{ACCESS.callback_url}?nid={MESSAGE.notification_id}&att={MESSAGE.attempt}&type=password_reset"
+)
 
 
 def error(code: int, *, status: int = 400) -> Response:
