@@ -1,6 +1,7 @@
-"""Accounts as they are used: with secrets, where each is called, and where it calls back."""
+"""Accounts made ready for use: with their secrets, where to call them and where they call back."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from services.core.catalogue import Account, Catalogue
 from services.core.errors import Misconfigured
@@ -14,22 +15,38 @@ __all__ = ["build_accesses"]
 def build_accesses(
     catalogue: Catalogue, providers: Mapping[str, Provider], settings: Settings
 ) -> dict[AccountName, Access]:
-    """By account; raises ``Misconfigured`` naming the provider or the secret that is missing."""
-    return {
-        name: _access(account, providers, settings) for name, account in catalogue.accounts.items()
-    }
+    """Every account of the catalogue; raises ``Misconfigured`` naming all that is missing."""
+    accesses: dict[AccountName, Access] = {}
+    faults: list[str] = []
+    for name, account in catalogue.accounts.items():
+        try:
+            accesses[name] = _access(account, providers, settings)
+        except Misconfigured as error:
+            faults.append(str(error))
+    if faults:
+        raise Misconfigured("\n".join(faults))
+    return accesses
 
 
 def _access(account: Account, providers: Mapping[str, Provider], settings: Settings) -> Access:
     provider = providers.get(account.provider)
     if provider is None:
-        known = ", ".join(sorted(providers))
+        known = ", ".join(sorted(providers)) or "none"
         raise Misconfigured(
-            f"accounts.{account.name}.provider: no {account.provider!r} here; there are {known}"
+            f"account {account.name!r}: there is no provider {account.provider!r}; known: {known}"
         )
+    base_url = settings.base_urls.get(provider.name, provider.default_base_url)
     return Access(
         account=account,
-        base_url=settings.base_urls.get(account.provider, provider.default_base_url).rstrip("/"),
-        secrets=settings.secrets_of(account.name, provider.capabilities.secrets),
+        base_url=base_url.rstrip("/"),
+        secrets=_secrets(account, provider, settings),
         callback_url=f"{settings.public_url.rstrip('/')}/webhooks/{account.name}",
     )
+
+
+def _secrets(account: Account, provider: Provider, settings: Settings) -> dict[str, str]:
+    secrets = settings.secrets_of(account.name, provider.capabilities.secrets)
+    for name in provider.capabilities.optional_secrets:
+        with suppress(Misconfigured):
+            secrets |= settings.secrets_of(account.name, (name,))
+    return secrets

@@ -1,0 +1,124 @@
+"""The tracker's wiring: HTTP on the event loop, the fold in a thread of its own.
+
+Stopping: calls under way get their answers, the batch under way is finished, the group is left. If
+the fold dies of something that waiting does not mend, the process ends with it.
+"""
+
+import asyncio
+import threading
+from contextlib import AsyncExitStack
+
+from aiohttp import web
+
+from services.core.catalogue import Lane
+from services.core.topics import ATTEMPTS, RECEIPTS, requested
+from services.providers import PROVIDERS
+from services.runtime.access import build_accesses
+from services.runtime.catalogue import LoadedCatalogue, load_catalogue
+from services.runtime.clock import utc_now
+from services.runtime.codec import Codec
+from services.runtime.deployed import DeployedLog, inspect_log
+from services.runtime.logs import get_logger
+from services.runtime.monitoring import split_bind
+from services.runtime.postgres import migrate
+from services.runtime.process import tell_address
+from services.runtime.producer import LogProducer
+from services.runtime.settings import Settings
+from services.tracker.access import Keys
+from services.tracker.folding import Folding
+from services.tracker.health import Health
+from services.tracker.lookups import Lookups
+from services.tracker.problems import as_problems
+from services.tracker.queries import Queries
+from services.tracker.reading import Reading
+from services.tracker.webhooks import Webhooks
+
+__all__ = ["READ", "serve"]
+
+#: the topics that are folded
+READ = (*map(requested, Lane), ATTEMPTS, RECEIPTS)
+#: a vendor that waits for longer has given up
+_ACKNOWLEDGED_WITHIN_S = 5.0
+_ANSWERED_WITHIN_S = 10.0
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Track until told to stop; raises ``Misconfigured`` or ``Retryable`` if it cannot start."""
+    host, port = split_bind(settings.tracker_bind)
+    keys = Keys(settings.api_keys, host)
+    loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
+    accesses = build_accesses(loaded.catalogue, PROVIDERS, settings)
+    log = await asyncio.to_thread(inspect_log, settings.kafka)
+    await asyncio.to_thread(migrate, settings.postgres, "services.tracker")
+    codec = await asyncio.to_thread(Codec, settings.registry)
+    async with AsyncExitStack() as stack:
+        producer = LogProducer(
+            settings.kafka, client_id="lastword-tracker", timeout_s=_ACKNOWLEDGED_WITHIN_S
+        )
+        stack.push_async_callback(asyncio.to_thread, producer.close)
+        lookups = await stack.enter_async_context(Lookups(settings.postgres))
+        halt = threading.Event()
+        folding = _folding(settings, log, loaded, codec, producer, halt)
+        webhooks = Webhooks(
+            accesses,
+            PROVIDERS,
+            public_url=settings.public_url,
+            codec=codec,
+            producer=producer,
+            find=lookups.attempt_of,
+            now=utc_now,
+        )
+        routes = [
+            *webhooks.routes(),
+            *Queries(lookups, keys).routes(),
+            *Health(lookups, lambda: folding.trouble).routes(),
+        ]
+        fold = asyncio.create_task(asyncio.to_thread(folding.run))
+        stack.push_async_callback(_ended, fold, halt)
+        address = await _listen(stack, routes, host, port)
+        tell_address(settings.address_file, "tracker", address)
+        get_logger().info("tracking", address=address)
+        await _first(fold, asyncio.create_task(stop.wait()))
+
+
+def _folding(
+    settings: Settings,
+    log: DeployedLog,
+    loaded: LoadedCatalogue,
+    codec: Codec,
+    producer: LogProducer,
+    halt: threading.Event,
+) -> Folding:
+    return Folding(
+        settings.kafka,
+        settings.postgres,
+        topic_ids={topic: log.ids[topic] for topic in READ},
+        reading=Reading(codec, loaded.catalogue, loaded.rules, log.partitions),
+        producer=producer,
+        stop=halt,
+    )
+
+
+async def _listen(stack: AsyncExitStack, routes: list[web.RouteDef], host: str, port: int) -> str:
+    app = web.Application(middlewares=[as_problems])
+    app.add_routes(routes)
+    # signatures are over the bytes as they came, so nothing is decompressed
+    runner = web.AppRunner(
+        app, access_log=None, auto_decompress=False, shutdown_timeout=_ANSWERED_WITHIN_S
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, host, port).start()
+    bound = runner.addresses[0][1]
+    return f"http://[{host}]:{bound}" if ":" in host else f"http://{host}:{bound}"
+
+
+async def _ended(fold: asyncio.Task[None], halt: threading.Event) -> None:
+    """Tell the fold to stop, and wait; what it died of is raised."""
+    get_logger().info("stopping")
+    halt.set()
+    await fold
+
+
+async def _first(*tasks: asyncio.Task[object]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,128 @@
+"""The fold's loop: a member of the tracker's group that reads where the tables say.
+
+Kafka's own offsets are committed for the sake of tools that watch lag, now and then.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from services.core.errors import Retryable
+from services.core.record import Record
+from services.runtime.clock import boot_seconds
+from services.runtime.consumer import Partition
+from services.runtime.logs import get_logger
+from services.runtime.metrics import LAG
+from services.runtime.producer import LogProducer
+from services.tracker.consuming import PlacedConsumer
+from services.tracker.intake import Intake
+from services.tracker.patience import Patience, Stopped
+from services.tracker.reading import Reading
+from services.tracker.store import StaleOffsets
+
+__all__ = ["GROUP", "Folding"]
+
+GROUP = "lastword.tracker"
+_MOST = 2000
+_WAIT_S = 0.2
+_TELL_EVERY_S = 1.0
+#: no offset is as high, so a partition without a position has no records of ours
+_NEVER = 2**63
+
+
+class Folding:
+    """One member of the group. ``run`` in a thread of its own, until ``stop`` is set."""
+
+    def __init__(
+        self,
+        kafka: Mapping[str, str],
+        dsn: str,
+        *,
+        topic_ids: Mapping[str, str],
+        reading: Reading,
+        producer: LogProducer,
+        stop: threading.Event,
+    ) -> None:
+        """``topic_ids``: of the topics to read, and of no others."""
+        self._kafka = kafka
+        self._topic_ids = topic_ids
+        self._stop = stop
+        self._patience = Patience(stop)
+        self._intake = Intake(dsn, topic_ids, reading, producer, self._patience)
+        self._left = True
+        self._told_at = 0.0
+
+    @property
+    def trouble(self) -> str | None:
+        """Why it does not get on; None while it does."""
+        return self._patience.trouble
+
+    def run(self) -> None:
+        """Read until stopped; what is neither waited for nor poison propagates."""
+        with suppress(Stopped):
+            while not self._stop.is_set():
+                try:
+                    self._read()
+                except StaleOffsets as error:
+                    get_logger().warning("offsets_stale", cause=str(error))
+                except Retryable as error:
+                    self._patience.pause(error)
+        self._intake.close()
+
+    def _read(self) -> None:
+        """Be a member of the group, until stopped or until something makes us join anew."""
+        consumer = PlacedConsumer(
+            self._kafka,
+            group=GROUP,
+            topics=list(self._topic_ids),
+            topic_ids=self._topic_ids,
+            assigned=lambda partitions: self._assigned(consumer, partitions),
+            revoked=lambda partitions: self._revoked(consumer, partitions),
+            lost=self._forget,
+        )
+        try:
+            while not self._stop.is_set():
+                self._intake.take(self._ours(consumer.batch(_MOST, _WAIT_S)))
+                self._patience.trouble = None
+                self._publish_left()
+                self._tell_kafka(consumer)
+        finally:
+            consumer.close()
+
+    def _assigned(self, consumer: PlacedConsumer, partitions: Sequence[Partition]) -> None:
+        consumer.start_at(self._intake.open(partitions))
+        # a member that died may have left states unpublished
+        self._left = True
+
+    def _revoked(self, consumer: PlacedConsumer, partitions: Sequence[Partition]) -> None:
+        positions = self._intake.positions
+        consumer.commit({place: positions[place] for place in partitions if place in positions})
+        self._forget(partitions)
+
+    def _forget(self, partitions: Sequence[Partition]) -> None:
+        for topic, number in partitions:
+            self._intake.positions.pop((topic, number), None)
+            with suppress(KeyError):
+                LAG.remove(GROUP, topic, str(number))
+
+    def _ours(self, records: Sequence[Record]) -> list[Record]:
+        """Without what a partition that has just gone left behind."""
+        positions = self._intake.positions
+        return [
+            record
+            for record in records
+            if record.offset >= positions.get((record.topic, record.partition), _NEVER)
+        ]
+
+    def _publish_left(self) -> None:
+        if self._left:
+            self._intake.publish_left()
+            self._left = False
+
+    def _tell_kafka(self, consumer: PlacedConsumer) -> None:
+        if boot_seconds() - self._told_at < _TELL_EVERY_S:
+            return
+        self._told_at = boot_seconds()
+        consumer.commit(self._intake.positions)
+        for (topic, number), lag in consumer.lag().items():
+            LAG.labels(GROUP, topic, str(number)).set(lag)

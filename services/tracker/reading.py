@@ -1,0 +1,132 @@
+"""From a record to the entry that it is in a timeline.
+
+Requested records are judged by the router's own reading. Those that it dead-letters have a line
+here too, where they name a notification; nothing else is made of them.
+"""
+
+from msgspec import Struct
+
+from services.core.catalogue import Catalogue
+from services.core.errors import PoisonEvent
+from services.core.events import (
+    AttemptSettled,
+    AttemptStarted,
+    NotificationCancelled,
+    NotificationClosed,
+    NotificationRequested,
+    ReceiptReceived,
+)
+from services.core.identifiers import NotificationId, SupersessionKey, TypeName
+from services.core.record import Record
+from services.core.requested import (
+    Cancellation,
+    IdentifiedRequest,
+    Misplaced,
+    id_of,
+    read_requested,
+)
+from services.core.topics import RECEIPTS, lane_of
+from services.core.validation import Rules
+from services.runtime.codec import Codec
+from services.tracker.entries import (
+    CancelSeen,
+    Entry,
+    RequestSeen,
+    cancelled_id,
+    requested_id,
+)
+
+__all__ = ["Reading"]
+
+
+class Reading(Struct, frozen=True):
+    """What the records of the tracker's topics say."""
+
+    codec: Codec
+    catalogue: Catalogue
+    rules: Rules
+    #: of each requested topic
+    partitions: int
+
+    def entry_of(self, record: Record) -> Entry | None:
+        """The record's line; None where it is of no one notification.
+
+        Raises ``PoisonEvent`` where it is to be dead-lettered here: the router does that for the
+        requested topics.
+        """
+        if lane_of(record.topic) is not None:
+            return self._requested(record)
+        if record.value is None:
+            raise PoisonEvent("null_value", "facts are never withdrawn")
+        event = self.codec.decode(record.value)
+        allowed = _RECEIPT if record.topic == RECEIPTS else _ATTEMPT
+        if not isinstance(event, allowed):
+            raise PoisonEvent("wrong_event", f"{type(event).__name__} does not belong here")
+        return event
+
+    def _requested(self, record: Record) -> Entry | None:
+        if record.value is None:
+            return None
+        try:
+            event = self.codec.decode_requested(record.value)
+        except PoisonEvent:
+            return None
+        try:
+            read = read_requested(record, event, self.catalogue, partitions=self.partitions)
+            match read.read if isinstance(read, Misplaced) else read:
+                case IdentifiedRequest() as request:
+                    self._check(request)
+                    return _seen(record, request.event, request.id, request.key)
+                case Cancellation(id=id):
+                    return None if id is None else _cancelled(record, id)
+        except PoisonEvent as error:
+            return _unsound(record, event, error)
+
+    def _check(self, request: IdentifiedRequest) -> None:
+        faults = self.rules.validate_request(request.event)
+        if faults:
+            told = "; ".join(f"{fault.pointer}: {fault.detail}" for fault in faults)
+            raise PoisonEvent("invalid_request", told)
+
+
+_RECEIPT = (ReceiptReceived,)
+_ATTEMPT = (AttemptStarted, AttemptSettled, NotificationClosed)
+
+
+def _seen(
+    record: Record,
+    event: NotificationRequested,
+    id: NotificationId,
+    key: SupersessionKey,
+    error: PoisonEvent | None = None,
+) -> RequestSeen:
+    return RequestSeen(
+        event_id=requested_id(id),
+        notification_id=id,
+        at=record.timestamp,
+        tenant=event.tenant,
+        user=event.user,
+        type=TypeName(event.type),
+        key=key,
+        origin=record.origin,
+        cause="" if error is None else error.cause,
+        detail="" if error is None else error.detail,
+    )
+
+
+def _unsound(
+    record: Record, event: NotificationRequested | NotificationCancelled, error: PoisonEvent
+) -> RequestSeen | None:
+    if isinstance(event, NotificationCancelled):
+        return None
+    key = SupersessionKey((record.key or b"").decode(errors="replace"))
+    return _seen(record, event, id_of(record, event), key, error)
+
+
+def _cancelled(record: Record, id: NotificationId) -> CancelSeen:
+    return CancelSeen(
+        event_id=cancelled_id(id),
+        notification_id=id,
+        at=record.timestamp,
+        origin=record.origin,
+    )
