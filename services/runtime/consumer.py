@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from services.core.errors import Retryable
 from services.core.record import Headers, Record
-from services.runtime.logs import get_logger
+from services.runtime.logs import get_logger, kafka_logger
 from services.runtime.producer import LogProducer, OutRecord
 
 __all__ = ["LogConsumer", "Partition", "run_stream"]
@@ -51,7 +51,9 @@ class LogConsumer:
         lost: Callable[[Sequence[Partition]], None] = lambda _: None,
     ) -> None:
         self._topic_ids = topic_ids
-        self._consumer = Consumer({**_defaults(kafka), **kafka, "group.id": group})
+        self._consumer = Consumer(
+            {**_defaults(kafka), **kafka, "group.id": group}, logger=kafka_logger()
+        )
         self._consumer.subscribe(
             list(topics),
             on_assign=lambda _, parts: assigned(_pairs(parts)),

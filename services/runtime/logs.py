@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 
 import structlog
 
-__all__ = ["configure_logs", "get_logger", "redact"]
+__all__ = ["configure_logs", "get_logger", "kafka_logger", "redact"]
 
 _EMAIL = re.compile(r"[^\s\"'<>@,;:]+@[^\s\"'<>@,;:]+")
 _PHONE = re.compile(r"\+\d{7,15}\b")
@@ -43,6 +43,21 @@ def configure_logs(service: str, level: str = "info") -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+class _Forward(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Librdkafka's line, as one of ours."""
+        get_logger().log(record.levelno, "librdkafka", message=record.getMessage())
+
+
+def kafka_logger() -> logging.Logger:
+    """For the ``logger`` of a Kafka client, whose lines then join ours."""
+    logger = logging.getLogger("lastword.librdkafka")
+    if not logger.handlers:
+        logger.addHandler(_Forward())
+        logger.propagate = False
+    return logger
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

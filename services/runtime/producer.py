@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from msgspec import Struct
 
 from services.core.errors import Retryable
+from services.runtime.logs import kafka_logger
 
 __all__ = ["LogProducer", "OutRecord"]
 
@@ -65,7 +66,8 @@ class LogProducer:
                 "compression.type": "lz4",
                 "message.timeout.ms": 0 if timeout_s is None else int(timeout_s * 1000),
                 **kafka,
-            }
+            },
+            logger=kafka_logger(),
         )
         self._running = True
         self._poller = threading.Thread(target=self._serve, name="producer", daemon=True)
