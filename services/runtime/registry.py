@@ -3,9 +3,9 @@
 The subject of a schema is its record's full name, so that one topic may hold several events.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
-import httpx
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.error import OAuthTokenError, SchemaRegistryError
 
@@ -15,7 +15,6 @@ from services.runtime.schemas import EventSchema, Writer, parse_writer
 __all__ = ["Registry"]
 
 _NOT_FOUND = 404
-_INCOMPATIBLE = 409
 _NUMBERS = {"timeout": float, "max.retries": int, "cache.capacity": int}
 
 
@@ -24,8 +23,8 @@ class Registry:
 
     def __init__(self, config: Mapping[str, str]) -> None:
         """Raises ``Misconfigured`` where the client refuses ``config``."""
-        typed = {name: _NUMBERS.get(name, str)(value) for name, value in config.items()}
         try:
+            typed = {name: _NUMBERS.get(name, str)(value) for name, value in config.items()}
             self._client = SchemaRegistryClient.new_client(typed)
         except (TypeError, ValueError) as error:
             raise Misconfigured(f"the schema registry's settings: {error}") from error
@@ -37,17 +36,13 @@ class Registry:
         Raises ``Retryable`` with the registry away, ``Misconfigured`` where it refuses.
         """
         wanted = Schema(schema.text, "AVRO")
-        try:
+        with _asking(schema.full_name):
             try:
                 found = self._client.lookup_schema(schema.full_name, wanted).schema_id
             except SchemaRegistryError as error:
                 if error.http_status_code != _NOT_FOUND:
                     raise
                 found = self._client.register_schema(schema.full_name, wanted)
-        except SchemaRegistryError as error:
-            raise _refusal(schema.full_name, error) from error
-        except (httpx.HTTPError, OAuthTokenError) as error:
-            raise _away(error) from error
         if found is None:
             raise Retryable(f"the schema registry gave no id for {schema.full_name}")
         return found
@@ -63,18 +58,17 @@ class Registry:
         return writer
 
     def _fetch(self, schema_id: int) -> Writer:
-        try:
-            found = self._client.get_schema(schema_id)
-        except SchemaRegistryError as error:
-            if error.http_status_code == _NOT_FOUND:
+        with _asking(f"schema {schema_id}"):
+            try:
+                found = self._client.get_schema(schema_id)
+            except SchemaRegistryError as error:
+                if error.http_status_code != _NOT_FOUND:
+                    raise
                 raise PoisonEvent(
                     "unknown_schema",
                     f"the schema registry has no schema {schema_id}: produce through the registry"
                     " that Lastword is configured with",
                 ) from error
-            raise _away(error) from error
-        except (httpx.HTTPError, OAuthTokenError) as error:
-            raise _away(error) from error
         return _readable(found, schema_id)
 
 
@@ -93,18 +87,33 @@ def _readable(found: Schema, schema_id: int) -> Writer:
     return writer
 
 
-def _refusal(subject: str, error: SchemaRegistryError) -> Misconfigured | Retryable:
-    if error.http_status_code == _INCOMPATIBLE:
-        return Misconfigured(
-            f"the schema registry refuses {subject} as incompatible: delete the foreign versions"
-            f" of that subject, or set its compatibility to BACKWARD"
-        )
-    if error.http_status_code in (401, 403, 422):
-        return Misconfigured(
-            f"the schema registry refuses {subject} with {error.http_status_code}: check the"
-            " credentials, or have the schemas registered beforehand"
-        )
-    return _away(error)
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """Turns the client's errors into ours."""
+    try:
+        yield
+    except SchemaRegistryError as error:
+        advice = _ADVICE.get(error.http_status_code)
+        if advice is None:
+            raise _away(error) from error
+        raise Misconfigured(f"the schema registry refuses {what}: {advice}") from error
+    except OAuthTokenError as error:
+        raise _away(error) from error
+    except Exception as error:
+        # the client lets its HTTP library's errors through, and has changed libraries before
+        if any(base.__name__ == "TransportError" for base in type(error).__mro__):
+            raise _away(error) from error
+        raise
+
+
+_CREDENTIALS = "check the credentials, or have the schemas registered beforehand"
+_ADVICE = {
+    401: _CREDENTIALS,
+    403: _CREDENTIALS,
+    409: "it is incompatible with a version there; set the subject's compatibility to BACKWARD, or"
+    " delete versions that are not Lastword's",
+    422: "it is not valid there; check that the registry takes Avro",
+}
 
 
 def _away(error: Exception) -> Retryable:
