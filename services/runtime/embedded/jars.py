@@ -135,7 +135,8 @@ def download(group: str, artifact: str, version: str, store: Path) -> Path:
     from jgo.constants import MAVEN_CENTRAL_URL
     from jgo.maven import MavenContext
 
-    repositories = {**GlobalSettings.load().repositories, "central": MAVEN_CENTRAL_URL}
+    repositories = dict(GlobalSettings.load().repositories)
+    repositories.setdefault("central", MAVEN_CENTRAL_URL)
     context = MavenContext(repo_cache=store, local_repos=[], remote_repos=repositories, timeout=60)
     component = context.project(group, artifact).at_version(version)
     for stale in store.rglob("*.jar"):

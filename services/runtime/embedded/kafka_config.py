@@ -16,7 +16,10 @@ class BrokerPorts(msgspec.Struct, frozen=True):
 
 
 class Sasl(msgspec.Struct, frozen=True):
-    """Who may connect, and by which certificate (PEM texts) the brokers are known."""
+    """Who may connect, and how the brokers are known: PEM texts, the key in PKCS #8.
+
+    The user's name and password are of letters and digits.
+    """
 
     user: str
     password: str
@@ -36,6 +39,8 @@ _BASE = {
     "log.cleaner.dedupe.buffer.size": str(16 << 20),
     "offsets.topic.num.partitions": "5",
     "transaction.state.log.num.partitions": "5",
+    "broker.heartbeat.interval.ms": "1000",
+    "broker.session.timeout.ms": "6000",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
     "group.consumer.min.heartbeat.interval.ms": "100",

@@ -1,38 +1,30 @@
 """A small program that starts one server, outlives our crash, and never lets the server outlive us.
 
 Run as a script of the standard library alone, in a session of its own, so that Ctrl-C reaches the
-services first. It reads one JSON line, the order, from its input and answers with one line,
-``{"pid": 1}`` or ``{"error": "..."}``. When its input ends or its parent is gone it stops the
-server: politely, then after ``grace`` seconds by SIGKILL. While it runs it holds the folder's lock.
+services first. It reads one JSON line, the order, from its input and answers with the server's
+process id. When its input ends, its parent is gone or SIGTERM comes, it stops the server: politely,
+then after ``grace`` seconds by SIGKILL. Its exit status is 0 if the server ended at our wish.
 """
 
 import contextlib
 import ctypes
-import fcntl
+import glob
 import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypedDict
 
-__all__ = ["Order", "Process", "alive", "identify"]
+__all__ = ["Order"]
 
 _PR_SET_PDEATHSIG = 1
-_POLL = 0.05
+_POLL = 0.02
 #: how often the parent is looked at, where its death does not show as the end of our input
 _PARENT_POLL = 1.0
-
-
-class Process(TypedDict):
-    """One process, told apart from a later one with the same id by when it began."""
-
-    pid: int
-    began: str
+_KILL_PATIENCE = 10.0
 
 
 class Order(TypedDict):
@@ -42,57 +34,27 @@ class Order(TypedDict):
     environment: dict[str, str]
     folder: str
     log: str
-    lock: str
-    record: str
-    #: the server's own process id file, from which a stale id must not keep it from starting
-    pid_file: str | None
+    #: the folder's lock, which we hold with our parent and the server must not inherit
+    lock: int
     stop_signal: int
+    #: what the kernel sends to the server should we die
     orphan_signal: int
     grace: float
 
 
-def identify(pid: int) -> Process | None:
-    """The process with this id, or None if there is none or it has ended."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None if Path("/proc/self/stat").exists() else _identify_by_ps(pid)
-    state, *fields = stat.rpartition(")")[2].split()
-    return None if state in "ZX" else {"pid": pid, "began": f"{boot}:{fields[18]}"}
-
-
-def _identify_by_ps(pid: int) -> Process | None:
-    """For systems without /proc; one second's resolution."""
-    ps = subprocess.run(
-        ["/bin/ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True
-    )
-    state, _, began = ps.stdout.strip().partition(" ")
-    return {"pid": pid, "began": began.strip()} if began and state[0] != "Z" else None
-
-
-def alive(process: Process | None) -> bool:
-    """Whether this very process still runs; one that got its id later does not count."""
-    return process is not None and identify(process["pid"]) == process
-
-
 def main() -> int:
-    """Take the order, run the server until it or our parent ends; the exit status says which."""
+    """Take the order, run the server, and wait for its end or for ours."""
     parent = os.getppid()
     order: Order = json.loads(_read_line())
+    os.set_inheritable(order["lock"], False)
     wake = _wake_on_signals()
-    refusal = _take(order, parent)
-    if refusal:
-        _answer({"error": refusal})
-        return 1
     server = _launch(order)
-    _write_record(order, identify(parent), identify(server))
-    _answer({"pid": server})
-    ended = _watch(server, parent, wake)
-    if not ended:
-        _end(server, order["stop_signal"], order["grace"])
-    Path(order["record"]).unlink(missing_ok=True)
-    return int(ended)
+    with contextlib.suppress(OSError):
+        os.write(1, f"{server}\n".encode())
+    if _watch(server, parent, wake):
+        return 1
+    _end(server, order["stop_signal"], order["grace"])
+    return 0
 
 
 def _read_line() -> bytes:
@@ -101,6 +63,9 @@ def _read_line() -> bytes:
     while not line.endswith(b"\n") and (byte := os.read(0, 1)):
         line += byte
     return line
+
+
+_told: list[int] = []
 
 
 def _wake_on_signals() -> int:
@@ -118,61 +83,6 @@ def _wake_on_signals() -> int:
 def _note(number: int, _frame: FrameType | None) -> None:
     if number == signal.SIGTERM:
         _told.append(number)
-
-
-_told: list[int] = []
-
-
-def _take(order: Order, parent: int) -> str | None:
-    """Lock the folder and end what a crash left in it. The answer is why not, or None."""
-    descriptor = os.open(order["lock"], os.O_RDWR | os.O_CREAT, 0o600)
-    until = time.monotonic() + order["grace"] + 5
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        owner, _ = _read_record(order)
-        if time.monotonic() > until or (owner and owner["pid"] != parent and alive(owner)):
-            name = f"process {owner['pid']}" if owner else "another process"
-            return f"{order['folder']} is in use by {name}: stop it, or name another folder"
-        time.sleep(_POLL)
-    _, stale = _read_record(order)
-    if stale is not None and alive(stale):
-        _end(stale["pid"], order["stop_signal"], order["grace"], stale)
-    return _clear(Path(order["pid_file"]), order["folder"]) if order["pid_file"] else None
-
-
-def _clear(pid_file: Path, folder: str) -> str | None:
-    """Remove what a dead server left, unless its process lives on out of our keeping."""
-    try:
-        pid = int(pid_file.read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
-    if folder in _command_line(pid):
-        return f"{folder} is in use by process {pid}, started by hand: stop it first"
-    pid_file.unlink()
-    return None
-
-
-def _command_line(pid: int) -> str:
-    ps = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True)
-    return ps.stdout
-
-
-def _read_record(order: Order) -> tuple[Process | None, Process | None]:
-    """Who started the server last, and the server; None for what cannot be known."""
-    try:
-        record = json.loads(Path(order["record"]).read_text())
-        return record["owner"], record["server"]
-    except (OSError, ValueError, KeyError):
-        return None, None
-
-
-def _write_record(order: Order, owner: Process | None, server: Process | None) -> None:
-    path = Path(order["record"])
-    draft = path.with_suffix(".new")
-    draft.write_text(json.dumps({"owner": owner, "server": server}))
-    draft.replace(path)
 
 
 def _launch(order: Order) -> int:
@@ -213,12 +123,6 @@ def _become(order: Order, log: int, keeper: int) -> NoReturn:
         os._exit(127)
 
 
-def _answer(line: dict[str, object]) -> None:
-    """Tell the parent; it may be gone, which the watch will notice."""
-    with contextlib.suppress(OSError):
-        os.write(1, json.dumps(line).encode() + b"\n")
-
-
 def _watch(server: int, parent: int, wake: int) -> bool:
     """Wait; true if the server ended by itself, false if it is to be stopped."""
     while True:
@@ -233,22 +137,32 @@ def _watch(server: int, parent: int, wake: int) -> bool:
             return False
 
 
-def _end(server: int, stop_signal: int, grace: float, stranger: Process | None = None) -> None:
-    """Stop the server and wait until it is gone. A ``stranger`` is not our child."""
-    for number, patience in ((stop_signal, grace), (signal.SIGKILL, 10.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(server, number)
+def _end(server: int, stop_signal: int, grace: float) -> None:
+    """Stop the server and wait until it is gone."""
+    for number, patience in ((stop_signal, grace), (signal.SIGKILL, _KILL_PATIENCE)):
+        os.kill(server, number)
+        _wake_up(server)
         until = time.monotonic() + patience
         while time.monotonic() < until:
-            if not alive(stranger) if stranger else _gone(server):
+            if _gone(server):
                 return
             time.sleep(_POLL)
 
 
+def _wake_up(server: int) -> None:
+    """Let the server and its children go on, should they be paused: only then do they end."""
+    family = [server]
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(stat) as file:
+            if int(file.read().rpartition(")")[2].split()[1]) == server:
+                family.append(int(stat.split("/")[2]))
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
 def _gone(child: int) -> bool:
-    with contextlib.suppress(ChildProcessError):
-        return os.waitpid(child, os.WNOHANG)[0] == child
-    return True
+    return os.waitpid(child, os.WNOHANG)[0] == child
 
 
 if __name__ == "__main__":

@@ -8,85 +8,113 @@ import subprocess
 import sys
 from pathlib import Path
 
-from services.core.errors import Misconfigured, Retryable
+import msgspec
+
+from services.core.errors import Misconfigured
 from services.runtime.embedded import keeper
 from services.runtime.embedded.keeper import Order
+from services.runtime.embedded.processes import Process, alive, children, end, identify
 
-__all__ = ["Kept", "tail"]
+__all__ = ["Kept", "end_stale"]
 
+_RECORD = "process.json"
 _LOG_LIMIT = 8 << 20
+_LOG_LINES = 15
 
 
 class Kept:
-    """One server process, for as long as this process lives or until ``stop``."""
+    """One server process, for as long as this process lives or until ``stop``.
 
-    def __init__(self, order: Order) -> None:
-        """Start it. Misconfigured if the folder is in use; the server itself may not be up yet."""
+    The caller holds the folder's lock, and has called ``end_stale`` on it.
+    """
+
+    def __init__(self, name: str, order: Order) -> None:
+        """Start it; it may take a while yet until it answers. ``name`` is for messages."""
+        self._name = name
         self._log = Path(order["log"])
-        self._turn_over_the_log()
+        self._record = Path(order["folder"]) / _RECORD
+        self._turn_over_log()
         self._keeper = subprocess.Popen(
             [sys.executable, "-I", "-S", keeper.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=[order["lock"]],
         )
-        assert self._keeper.stdin is not None
-        assert self._keeper.stdout is not None
-        self._keeper.stdin.write(json.dumps(order).encode() + b"\n")
-        self._keeper.stdin.flush()
-        answer = json.loads(self._keeper.stdout.readline() or '{"error": "its keeper died"}')
-        if "error" in answer:
-            self.stop()
-            raise Misconfigured(answer["error"])
-        self.pid: int = answer["pid"]
+        self.pid = self._hand_over(order)
+        self._record.write_bytes(msgspec.json.encode(identify(self.pid)))
 
     @property
     def running(self) -> bool:
         return self._keeper.poll() is None
 
-    def check(self, what: str) -> None:
-        """Retryable, with the end of the log, if the server ended by itself."""
+    def check(self) -> None:
+        """Misconfigured, with the end of the log, if the server ended by itself."""
         if not self.running:
             self.stop()
-            raise Retryable(f"{what} ended while starting; the end of {self._log}:\n{self.tail()}")
+            raise Misconfigured(
+                f"{self._name} ended while starting; the end of {self._log}:\n{self.tail()}"
+            )
 
     def tail(self) -> str:
-        return tail(self._log)
+        """The last lines that the server wrote."""
+        try:
+            return "\n".join(self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:])
+        except OSError:
+            return ""
 
     def signal(self, number: signal.Signals) -> None:
-        """Pass a signal on to the server, if it still runs."""
+        """Pass a signal on to the server and its children, if it still runs."""
         if self.running:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+            for pid in (self.pid, *children(self.pid)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def kill(self) -> None:
-        """SIGKILL, and wait until the process is gone."""
-        self.signal(signal.SIGKILL)
+        """SIGKILL the server and its children, and wait until all are gone."""
+        _kill_family(self.pid)
         self._keeper.wait()
         self.stop()
 
     def let_go(self) -> None:
         """Ask for the stop without waiting for it, so that several can stop at once."""
-        if self._keeper.stdin is not None and not self._keeper.stdin.closed:
-            with contextlib.suppress(BrokenPipeError):
-                self._keeper.stdin.close()
+        self._keeper.terminate()
 
     def stop(self) -> None:
         """Stop the server and wait for it; the keeper bounds how long that takes."""
         self.let_go()
         self._keeper.wait()
-        if self._keeper.stdout is not None:
-            self._keeper.stdout.close()
+        for stream in (self._keeper.stdin, self._keeper.stdout):
+            assert stream is not None
+            stream.close()
+        self._record.unlink(missing_ok=True)
 
-    def _turn_over_the_log(self) -> None:
+    def _hand_over(self, order: Order) -> int:
+        """Tell the keeper what to do; the answer is the server's process id."""
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        self._keeper.stdin.write(json.dumps(order).encode() + b"\n")
+        self._keeper.stdin.flush()
+        answer = self._keeper.stdout.readline()
+        if not answer:
+            self.stop()
+            raise Misconfigured(f"{self._name} could not be started; its keeper's words are above")
+        return int(answer)
+
+    def _turn_over_log(self) -> None:
         with contextlib.suppress(FileNotFoundError):
             if self._log.stat().st_size > _LOG_LIMIT:
                 self._log.replace(self._log.with_suffix(".old.log"))
 
 
-def tail(log: Path, lines: int = 15) -> str:
-    """The end of a log file, or nothing if there is none."""
-    try:
-        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return ""
+def end_stale(folder: Path) -> None:
+    """Kill the server that ``folder`` has on record, which only a crash of its keeper leaves."""
+    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+        stale = msgspec.json.decode((folder / _RECORD).read_bytes(), type=Process)
+        if alive(stale):
+            _kill_family(stale.pid)
+
+
+def _kill_family(pid: int) -> None:
+    family = [identify(member) for member in (pid, *children(pid))]
+    end([process for process in family if process], signal.SIGKILL, 0)
