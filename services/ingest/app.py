@@ -11,10 +11,12 @@ from aiohttp import web
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from services.core.errors import Misconfigured
 from services.ingest.access import Keys
 from services.ingest.api import Api, as_problems
 from services.ingest.bodies import MAX_BATCH_BYTES
 from services.ingest.decide import Decider
+from services.ingest.draining import Draining
 from services.ingest.openapi import describe
 from services.ingest.pages import Pages
 from services.runtime.catalogue import LoadedCatalogue, load_catalogue
@@ -31,6 +33,8 @@ __all__ = ["main", "serve"]
 _ACKNOWLEDGED_WITHIN_S = 5.0
 _ANSWERED_WITHIN_S = 15.0
 _READY_WITHIN_S = 2.0
+#: for those who go on sending what was refused by its size
+_LINGER_S = 2.0
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -47,7 +51,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     try:
         decider = Decider(loaded.catalogue, loaded.rules)
         app = _application(settings, loaded, admin, Api(decider, producer, codec, keys))
-        await _listen(settings, app, host, port, stop)
+        await _listen(settings, app, (host, port), stop)
     finally:
         await asyncio.to_thread(producer.close)
 
@@ -69,21 +73,28 @@ async def _plain_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 async def _listen(
-    settings: Settings, app: web.Application, host: str, port: int, stop: asyncio.Event
+    settings: Settings, app: web.Application, bind: tuple[str, int], stop: asyncio.Event
 ) -> None:
+    draining = Draining()
+    app.middlewares.insert(0, draining.middleware())
     runner = web.AppRunner(
-        app, access_log=None, auto_decompress=False, shutdown_timeout=_ANSWERED_WITHIN_S
+        app, access_log=None, auto_decompress=False, shutdown_timeout=1, lingering_time=_LINGER_S
     )
     await runner.setup()
+    site = web.TCPSite(runner, *bind)
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        address = _url(host, runner.addresses[0][1])
+        try:
+            await site.start()
+        except OSError as error:
+            raise Misconfigured(f"cannot listen on {settings.ingest_bind}: {error}") from error
+        address = _url(bind[0], runner.addresses[0][1])
         tell_address(settings.address_file, "ingest", address)
         get_logger().info("listening", address=address)
         await stop.wait()
-    finally:
         get_logger().info("stopping")
+        await site.stop()
+        await draining.wait(_ANSWERED_WITHIN_S)
+    finally:
         await runner.cleanup()
 
 
