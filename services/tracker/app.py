@@ -6,11 +6,15 @@ the fold dies of something that waiting does not mend, the process ends with it.
 
 import asyncio
 import threading
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 
+import psycopg
 from aiohttp import web
 
 from services.core.catalogue import Lane
+from services.core.errors import Retryable
+from services.core.identifiers import NotificationId
 from services.core.topics import ATTEMPTS, RECEIPTS, requested
 from services.providers import PROVIDERS
 from services.runtime.access import build_accesses
@@ -18,6 +22,7 @@ from services.runtime.catalogue import LoadedCatalogue, load_catalogue
 from services.runtime.clock import utc_now
 from services.runtime.codec import Codec
 from services.runtime.deployed import DeployedLog, inspect_log
+from services.runtime.ledger.postgres import PostgresLedger
 from services.runtime.logs import get_logger
 from services.runtime.monitoring import split_bind
 from services.runtime.postgres import migrate
@@ -31,6 +36,8 @@ from services.tracker.lookups import Lookups
 from services.tracker.problems import as_problems
 from services.tracker.queries import Queries
 from services.tracker.reading import Reading
+from services.tracker.store import receipts_of
+from services.tracker.sweeper import Receipts, Sweeper, settling_times
 from services.tracker.webhooks import Webhooks
 
 __all__ = ["READ", "serve"]
@@ -73,12 +80,19 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             *Queries(lookups, keys).routes(),
             *Health(lookups, lambda: folding.trouble).routes(),
         ]
+        ledger = await stack.enter_async_context(
+            PostgresLedger(settings.postgres, log.requested_ids(), connections=2)
+        )
+        settling = settling_times(loaded.catalogue.accounts, PROVIDERS, settings.time_scale)
+        sweeper = Sweeper(ledger, producer, codec, settling, _receipts(settings.postgres), utc_now)
+        sweeping = asyncio.create_task(sweeper.run())
+        stack.push_async_callback(_cancelled, sweeping)
         fold = asyncio.create_task(asyncio.to_thread(folding.run))
         stack.push_async_callback(_ended, fold, halt)
         address = await _listen(stack, routes, host, port)
         tell_address(settings.address_file, "tracker", address)
         get_logger().info("tracking", address=address)
-        await _first(fold, asyncio.create_task(stop.wait()))
+        await _first(fold, sweeping, asyncio.create_task(stop.wait()))
 
 
 def _folding(
@@ -118,6 +132,26 @@ async def _ended(fold: asyncio.Task[None], halt: threading.Event) -> None:
     get_logger().info("stopping")
     halt.set()
     await fold
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Stop it; what it died of is raised."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _receipts(dsn: str) -> Callable[[Sequence[NotificationId]], Receipts]:
+    """The tracker's own table of receipts, as the sweeper asks for it; it blocks."""
+
+    def ask(ids: Sequence[NotificationId]) -> Receipts:
+        try:
+            with psycopg.connect(dsn, autocommit=True) as connection:
+                return receipts_of(connection, ids)
+        except psycopg.OperationalError as error:
+            raise Retryable("PostgreSQL does not answer") from error
+
+    return ask
 
 
 async def _first(*tasks: asyncio.Task[object]) -> None:

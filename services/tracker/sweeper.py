@@ -94,31 +94,36 @@ class Sweeper:
             await asyncio.sleep(_EVERY_S)
 
     async def sweep(self) -> None:
-        """Once: abandon what is over, then close what can be closed."""
+        """Once: abandon what is over, close what can be closed, publish what is not yet."""
         abandoned = await self._ledger.abandon(_MOST)
         await self._publish([settled(attempt) for attempt in abandoned])
         waiting = await self._ledger.unresolved(_MOST)
         UNKNOWN.set(len(waiting))
         if waiting:
             await self._resolve(waiting)
+        await self._announce()
 
     async def _resolve(self, waiting: Sequence[Unresolved]) -> None:
         receipts = await asyncio.to_thread(self._receipts_of, [u.identity.id for u in waiting])
         now = self._now()
-        decided = [(u, verdict_on(u, receipts, self._settling, now)) for u in waiting]
-        verdicts = [verdict for _, verdict in decided if verdict is not None]
-        if not verdicts:
-            return
-        closings = await self._ledger.close(verdicts)
-        # said again here: who called it unknown may have died before saying so
-        ends = [settled(u.attempt) for u, verdict in decided if verdict is not None]
-        closes = [closed(closing) for closing in closings if closing is not None]
-        await self._publish([*ends, *closes])
+        verdicts = [verdict_on(u, receipts, self._settling, now) for u in waiting]
+        decided = [verdict for verdict in verdicts if verdict is not None]
+        if decided:
+            await self._ledger.close(decided)
+
+    async def _announce(self) -> None:
+        """No record leads to these verdicts again, so the ledger keeps them until they are out.
+
+        Their attempts are said again: who called one unknown may have died before saying so.
+        """
+        while verdicts := await self._ledger.unannounced(_MOST):
+            for told in verdicts:
+                ends = [settled(attempt) for attempt in told.attempts if attempt.outcome]
+                await self._publish([*ends, closed(told.closing)])
+                CLOSED.labels(told.closing.reason).inc()
+            await self._ledger.announce([told.closing.id for told in verdicts])
 
     async def _publish(self, events: Sequence[AttemptSettled | NotificationClosed]) -> None:
-        for event in events:
-            if isinstance(event, NotificationClosed):
-                CLOSED.labels(event.reason).inc()
         await self._producer.publish_async(
             [
                 OutRecord(

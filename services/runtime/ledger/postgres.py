@@ -14,7 +14,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.core.errors import Retryable
-from services.core.identifiers import Origin
+from services.core.identifiers import NotificationId, Origin
 from services.core.ledger import (
     Attempt,
     Cancellation,
@@ -29,7 +29,7 @@ from services.core.ledger import (
 from services.runtime.metrics import LEDGER_SECONDS
 from services.runtime.postgres import migrate
 
-__all__ = ["PostgresLedger", "Unresolved"]
+__all__ = ["PostgresLedger", "Unannounced", "Unresolved"]
 
 _T = TypeVar("_T")
 #: a topic that was gone before anybody here saw it is older than all that are known
@@ -42,6 +42,13 @@ class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
 
     identity: Identity
     attempt: Attempt
+
+
+class Unannounced(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict that no record of the log leads to again, not known to be published."""
+
+    closing: Closing
+    attempts: tuple[Attempt, ...]
 
 
 class PostgresLedger:
@@ -116,6 +123,14 @@ class PostgresLedger:
     async def unresolved(self, most: int) -> Sequence[Unresolved]:
         """What waits for a look-up, a receipt or the end of its settling time; oldest first."""
         return await self._rows("unresolved", Unresolved, most)
+
+    async def unannounced(self, most: int) -> Sequence[Unannounced]:
+        """Verdicts that resolved unknown attempts, until ``announce``."""
+        return await self._rows("unannounced", Unannounced, most)
+
+    async def announce(self, ids: Sequence[NotificationId]) -> None:
+        """These are published."""
+        await self._rows("announce", int, _json(ids))
 
     def version_of(self, origin: Origin) -> tuple[int, int]:
         """(generation, offset): comparable within a key."""

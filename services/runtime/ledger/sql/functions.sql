@@ -321,6 +321,8 @@ BEGIN
                                 AND v ->> 'reason' IN ('sent', 'failed', 'unknown')) THEN
             PERFORM ledger.put_closing(n, v ->> 'reason', v ->> 'detail',
                                        (v ->> 'winner')::uuid, now);
+            UPDATE ledger.notifications SET announced = NOT (v ->> 'resolves')::boolean
+            WHERE id = n.id;
         END IF;
     END IF;
     RETURN ledger.closing(n.id);
@@ -386,4 +388,18 @@ CREATE OR REPLACE FUNCTION ledger.unresolved(most integer) RETURNS SETOF jsonb L
     FROM ledger.attempts a JOIN ledger.notifications n ON n.id = a.notification_id
     WHERE a.outcome = 'unknown' AND a.attempt = n.attempts AND n.closed_as IS NULL
     ORDER BY a.settled_at LIMIT most;
+$$;
+
+-- The sweeper's: its verdicts that nobody is known to have published, with their attempts.
+CREATE OR REPLACE FUNCTION ledger.unannounced(most integer) RETURNS SETOF jsonb LANGUAGE sql AS $$
+    SELECT jsonb_build_object('closing', ledger.closing(n.id),
+                              'attempts', ledger.attempts_of(n.id))
+    FROM ledger.notifications n WHERE NOT n.announced ORDER BY n.closed_at LIMIT most;
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.announce(ids jsonb) RETURNS integer LANGUAGE sql AS $$
+    WITH told AS (
+        UPDATE ledger.notifications SET announced = true
+        WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text(ids)) RETURNING 1)
+    SELECT count(*)::integer FROM told;
 $$;

@@ -39,8 +39,12 @@ CREATE TABLE ledger.notifications (
     closed_as    text,
     closed_at    timestamptz,
     closed_detail text NOT NULL DEFAULT '',
-    winner       uuid
+    winner       uuid,
+    -- no record of the log is left to lead to this verdict again: false until it is published
+    announced    boolean NOT NULL DEFAULT true
 );
+
+CREATE INDEX notifications_unannounced ON ledger.notifications (closed_at) WHERE NOT announced;
 
 CREATE TABLE ledger.attempts (
     notification_id uuid NOT NULL REFERENCES ledger.notifications,
