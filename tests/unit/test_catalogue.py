@@ -1,0 +1,155 @@
+"""The catalogue: read from its file, or refused with the place of the fault."""
+
+import tomllib
+from collections.abc import Mapping
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.core.catalogue import (
+    Catalogue,
+    Lane,
+    Supersede,
+    WhenUnknown,
+    parse_catalogue,
+    parse_duration_ms,
+)
+from services.core.errors import Misconfigured
+from services.core.events import Channel
+from services.core.identifiers import AccountName, NotificationId, TypeName
+
+TEXT = """
+[accounts.postmark]
+provider = "postmark"
+settings = { stream = "outbound" }
+
+[accounts.twilio]
+provider = "twilio"
+concurrency = 4
+timeout = "5s"
+settling = "10m"
+
+[types.password_reset]
+lane = "critical"
+deadline = "1h"
+[[types.password_reset.route]]
+channel = "email"
+accounts = ["postmark"]
+give_up_after = "15m"
+[[types.password_reset.route]]
+channel = "sms"
+accounts = ["twilio"]
+
+[types.campaign]
+lane = "bulk"
+supersede = "never"
+deadline = "1d"
+[[types.campaign.route]]
+channel = "email"
+accounts = ["postmark"]
+"""
+ID = NotificationId(UUID(int=1))
+HOUR = 3_600_000
+
+
+def parse(text: str = TEXT, *, time_scale: float = 1.0) -> Catalogue:
+    document: Mapping[str, object] = tomllib.loads(text)
+    return parse_catalogue(document, version="v1", time_scale=time_scale)
+
+
+def fault(text: str) -> str:
+    with pytest.raises(Misconfigured) as caught:
+        parse(text)
+    return str(caught.value)
+
+
+def test_what_is_written_is_what_is_read() -> None:
+    catalogue = parse()
+    reset = catalogue.types[TypeName("password_reset")]
+    assert catalogue.version == "v1"
+    assert (reset.lane, reset.deadline_ms) == (Lane.CRITICAL, HOUR)
+    assert [leg.channel for leg in reset.route] == [Channel.EMAIL, Channel.SMS]
+    assert [leg.accounts for leg in reset.route] == [("postmark",), ("twilio",)]
+    assert [leg.give_up_after_ms for leg in reset.route] == [HOUR / 4, None]
+    twilio = catalogue.accounts[AccountName("twilio")]
+    assert (twilio.concurrency, twilio.timeout_ms, twilio.settling_ms) == (4, 5_000, HOUR / 6)
+
+
+def test_what_is_left_out_is_the_safe_choice() -> None:
+    reset = parse().types[TypeName("password_reset")]
+    assert reset.supersede is Supersede.LATEST
+    assert reset.when_unknown is WhenUnknown.HOLD
+    assert parse().accounts[AccountName("postmark")].batch == 1
+
+
+def test_a_key_ends_in_the_subject() -> None:
+    reset = parse().types[TypeName("password_reset")]
+    assert reset.key_of("shop", "u 1", None, ID) == "shop:u%201:password_reset"
+    assert reset.key_of("shop", "u1", "o-1", ID) == "shop:u1:password_reset:o-1"
+
+
+def test_a_type_that_is_never_superseded_has_the_id_as_its_subject() -> None:
+    campaign = parse().types[TypeName("campaign")]
+    assert campaign.key_of("shop", "u1", "spring", ID) == f"shop:u1:campaign:{ID}"
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [("250ms", 250), ("90s", 90_000), ("2m", 120_000), ("1h30m", 5_400_000), ("7d", 604_800_000)],
+)
+def test_a_duration_is_read_with_its_units(text: str, ms: int) -> None:
+    assert parse_duration_ms(text, where="here") == ms
+
+
+@pytest.mark.parametrize("text", ["", "90", "1.5h", "-1s", "1 h", "1w", "h", "1h30"])
+def test_what_is_no_duration_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(Misconfigured, match=r'here: .*"90s"'):
+        parse_duration_ms(text, where="here")
+
+
+def test_a_demonstration_divides_every_duration_but_a_provider_s_real_answer() -> None:
+    catalogue = parse(time_scale=60)
+    reset = catalogue.types[TypeName("password_reset")]
+    twilio = catalogue.accounts[AccountName("twilio")]
+    assert reset.deadline_ms == HOUR / 60
+    assert reset.route[0].give_up_after_ms == HOUR / 240
+    assert twilio.settling_ms == 10_000
+    assert twilio.timeout_ms == 5_000
+    assert catalogue.time_scale == 60
+
+
+@given(st.floats(1, 1e12))
+def test_no_scale_makes_a_duration_nothing(scale: float) -> None:
+    assert parse(time_scale=scale).types[TypeName("password_reset")].deadline_ms >= 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "where"),
+    [
+        ('lane = "bulk"', 'lane = "slow"', "types"),
+        ('supersede = "never"', 'superseed = "never"', "superseed"),
+        ('deadline = "1d"', 'deadline = "soon"', "types.campaign.deadline"),
+        ('give_up_after = "15m"', "give_up_after = 15", "give_up_after"),
+        ('accounts = ["twilio"]', 'accounts = ["vonage"]', "types.password_reset.route[1]"),
+        ('accounts = ["twilio"]', "accounts = []", "types.password_reset.route[1]"),
+        ("concurrency = 4", "concurrency = 0", "accounts.twilio"),
+        ("[accounts.twilio]", '[accounts."Twilio OTP"]', "Twilio OTP"),
+        ('timeout = "5s"', 'timeout = "5"', "accounts.twilio.timeout"),
+        ('lane = "critical"', "", "lane"),
+    ],
+)
+def test_a_fault_is_refused_with_its_place(old: str, new: str, where: str) -> None:
+    assert old in TEXT
+    assert where in fault(TEXT.replace(old, new))
+
+
+def test_an_unknown_account_is_refused_with_those_there_are() -> None:
+    message = fault(TEXT.replace('["twilio"]', '["vonage"]'))
+    assert "vonage" in message
+    assert "postmark, twilio" in message
+
+
+def test_a_type_needs_a_leg() -> None:
+    assert "types.x.route" in fault('accounts = {}\ntypes.x = {lane="bulk",deadline="1s",route=[]}')
