@@ -128,6 +128,8 @@ class PendingTable:
             known.version = min(known.version, candidate.version)
         else:
             entry.candidates[candidate.id] = candidate
+            # whoever asks again and again has waited since the first time
+            candidate.leg_since = min(c.leg_since for c in entry.candidates.values())
             self._size[candidate.lane] += 1
         self._schedule(entry, now)
 

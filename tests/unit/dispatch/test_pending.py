@@ -130,6 +130,18 @@ def test_a_leg_is_given_up_for_the_next_when_its_accounts_stay_away(
     assert "gave up" in choice.candidate.progress.why
 
 
+def test_asking_again_does_not_put_off_the_next_leg(
+    table: PendingTable, accounts: Accounts
+) -> None:
+    for again in range(4):
+        table.absorb(candidate(f"ask-{again}", again, at=3.0 * again), START + 3.0 * again)
+    for name in (A, B):
+        _down(accounts, name, START + 9.9)
+    assert table.due(START + 10) == []
+    (choice,) = table.choose(START + 10, 10)
+    assert (choice.candidate.id, choice.account) == (notification_id("ask-3"), S)
+
+
 def test_a_leg_whose_accounts_work_is_not_given_up_however_long_the_queue(
     table: PendingTable,
 ) -> None:
