@@ -1,5 +1,6 @@
 """How one vendor speaks, sans I/O: what a call asks, how it is answered, how a webhook looks."""
 
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -21,6 +22,7 @@ __all__ = [
     "Vendor",
     "View",
     "WebhookCall",
+    "basic_credentials",
     "json_answer",
 ]
 
@@ -124,9 +126,22 @@ class Vendor(Protocol):
         """None where the vendor does not report such a thing."""
         ...
 
-    def next_try(self, what: Occurrence, tries: int, status: int | None) -> float | None:
+    def next_try(
+        self, what: Occurrence, tries: int, status: int | None, call: WebhookCall
+    ) -> float | None:
         """Seconds to the next try of a webhook answered ``status`` (None: no answer); None: no."""
         ...
+
+
+def basic_credentials(call: Call) -> tuple[str, str]:
+    """User and password; empty where there are none that can be read."""
+    scheme, _, token = call.headers.get("authorization", "").partition(" ")
+    try:
+        text = b64decode(token).decode() if scheme.lower() == "basic" else ""
+    except ValueError:
+        text = ""
+    user, _, password = text.partition(":")
+    return user, password
 
 
 def json_answer(body: object, status: int = 200) -> Answer:

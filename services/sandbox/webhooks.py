@@ -90,6 +90,11 @@ class Webhooks:
         """Let happen what is planned for a message, and tell of it."""
         self._spawn(self._follow(vendor, faults, entry, plan))
 
+    async def settled(self) -> None:
+        """Once all that was planned has happened and been told, or given up."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -128,7 +133,7 @@ class Webhooks:
             self.counts["answered"] += 1
             return
         self.counts["unanswered" if status is None else "refused"] += 1
-        wait = vendor.next_try(what, tries, status)
+        wait = vendor.next_try(what, tries, status, call)
         if wait is None:
             self.counts["given_up"] += 1
             return

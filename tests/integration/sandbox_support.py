@@ -34,10 +34,12 @@ SETTINGS = {
     "twilio": {"from": "+15550002222", "account_sid": "AC0123456789abcdef0123456789abcdef"},
 }
 CHANNELS = {"postmark": Channel.EMAIL, "mailgun": Channel.EMAIL, "twilio": Channel.SMS}
+#: nobody listens there
+NOWHERE = "http://127.0.0.1:1/webhooks"
 SOON = timedelta(minutes=10)
 
 
-def access(sandbox: Sandbox, provider: str, account: str, callback_url: str = "") -> Access:
+def access(sandbox: Sandbox, provider: str, account: str, callback_url: str = NOWHERE) -> Access:
     return Access(
         account=Account(name=AccountName(account), provider=provider, settings=SETTINGS[provider]),
         base_url=sandbox.base_urls[provider],

@@ -106,7 +106,9 @@ class PostmarkVendor:
             body=msgspec.json.encode(body),
         )
 
-    def next_try(self, what: Occurrence, tries: int, status: int | None) -> float | None:
+    def next_try(
+        self, what: Occurrence, tries: int, status: int | None, call: WebhookCall
+    ) -> float | None:
         waits = _BOUNCE_RETRIES if what in _BOUNCES else _RETRIES
         if status == _GIVE_UP or tries > len(waits):
             return None
