@@ -58,11 +58,12 @@ class Rules:
 
     def validate_request(self, request: NotificationRequested) -> list[Fault]:
         """All that is wrong with a request; an empty list: it is accepted."""
-        faults = [*_common(request), *_addresses(request.to), *_locale(request.locale)]
+        unnamed = [*_common(request)]
+        faults = [*unnamed, *_addresses(request.to), *_locale(request.locale)]
         type = self._catalogue.types.get(TypeName(request.type))
         if type is None:
             return [*faults, _unknown_type()]
-        faults += _key(type, request)
+        faults += [] if unnamed else _key(type, request)
         legs = reachable_legs(type, request.to)
         if not legs:
             faults.append(_unreachable(type))
@@ -76,7 +77,7 @@ class Rules:
         type = self._catalogue.types.get(TypeName(cancellation.type))
         if type is None:
             return [*faults, _unknown_type()]
-        faults += _key(type, cancellation)
+        faults += [] if faults else _key(type, cancellation)
         if type.supersede is Supersede.NEVER and cancellation.id is None:
             detail = f"{type.name} is never superseded, so each stands alone: name its id"
             faults.append(Fault("#/id", detail))
@@ -154,8 +155,6 @@ def _key(
     type: NotificationType, request: NotificationRequested | NotificationCancelled
 ) -> Iterator[Fault]:
     """Percent-encoding makes up to twelve bytes of a character."""
-    if [*_common(request)]:
-        return
     id = request.id or NotificationId(UUID(int=0))
     size = len(type.key_of(request.tenant, request.user, request.subject, id))
     if size > MAX_KEY_BYTES:

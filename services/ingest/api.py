@@ -5,6 +5,7 @@ known the answer is 503, and whoever repeats the call under the same key does no
 """
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from uuid import uuid4
@@ -136,7 +137,10 @@ async def as_problems(
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
-        get_logger().error("unexpected", cause=type(error).__name__, exc_info=True)
+        # where it happened, and not its message: that may quote what was sent
+        frames = traceback.extract_tb(error.__traceback__)[-5:]
+        at = [f"{frame.name}:{frame.lineno}" for frame in frames]
+        get_logger().error("unexpected", cause=type(error).__name__, at=at)
         return _refused(problem(500, "It is in our log. Retry with the same key"))
 
 
@@ -175,12 +179,11 @@ def _answer(refusal: Problem, headers: Mapping[str, str]) -> web.Response:
 
 def _count(results: Sequence[Entry | Problem]) -> None:
     for result in results:
-        type, status = ("", result.status) if isinstance(result, Problem) else (_type(result), 202)
-        REQUESTS.labels(type, str(status)).inc()
-
-
-def _type(entry: Entry) -> str:
-    return entry.event.type
+        if isinstance(result, Problem):
+            # it may name any type at all, and labels have to stay few
+            REQUESTS.labels("", str(result.status)).inc()
+        else:
+            REQUESTS.labels(result.event.type, "202").inc()
 
 
 def _taken(entry: Entry) -> dict[str, object]:

@@ -21,6 +21,7 @@ from services.ingest.openapi import describe
 from services.ingest.pages import Pages
 from services.runtime.catalogue import LoadedCatalogue, load_catalogue
 from services.runtime.codec import Codec
+from services.runtime.http_logs import http_logger
 from services.runtime.logs import get_logger
 from services.runtime.monitoring import split_bind
 from services.runtime.process import run_service, tell_address
@@ -78,7 +79,12 @@ async def _listen(
     draining = Draining()
     app.middlewares.insert(0, draining.middleware())
     runner = web.AppRunner(
-        app, access_log=None, auto_decompress=False, shutdown_timeout=1, lingering_time=_LINGER_S
+        app,
+        access_log=None,
+        logger=http_logger(),
+        auto_decompress=False,
+        lingering_time=_LINGER_S,
+        shutdown_timeout=_LINGER_S,
     )
     await runner.setup()
     site = web.TCPSite(runner, *bind)

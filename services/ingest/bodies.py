@@ -31,6 +31,8 @@ async def read_body(request: web.Request, most: int) -> bytes | Problem:
             return await _read(request, most)
     except TimeoutError:
         return problem(408, f"Send the whole body within {_WITHIN_S:.0f} s")
+    except ConnectionError:
+        return problem(400, "The connection ended before the body did")
 
 
 async def _read(request: web.Request, most: int) -> bytes | Problem:

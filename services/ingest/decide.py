@@ -31,7 +31,7 @@ __all__ = ["MAX_BATCH", "Call", "Decider", "Entry"]
 
 MAX_BATCH = 1_000
 _MAX_KEY = 255
-E_ = TypeVar("E_", NotificationRequested, NotificationCancelled)
+Asked = TypeVar("Asked", NotificationRequested, NotificationCancelled)
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -135,7 +135,7 @@ def _items(document: object) -> Sequence[object] | Problem:
     return items
 
 
-def _convert(document: object, kind: type[E_], call: Call) -> E_ | Problem:
+def _convert(document: object, kind: type[Asked], call: Call) -> Asked | Problem:
     """The event that a body describes, under the caller's own tenant."""
     try:
         event = msgspec.convert(document, kind)

@@ -20,6 +20,7 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from openapi_spec_validator import validate
+from structlog.testing import capture_logs
 
 from services.core.catalogue import Lane
 from services.core.errors import Misconfigured
@@ -385,6 +386,29 @@ async def test_told_to_stop_it_answers_what_is_under_way_and_logs_no_address(
     assert process.returncode == 0
     assert b"listening" in log
     assert ADDRESS.encode() not in log
+
+
+async def test_what_is_not_even_http_is_logged_without_its_bytes(
+    laid_out: Settings, tmp_path: Path
+) -> None:
+    line = b"POST /v1/notifications HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with capture_logs() as logged:
+        async with running(laid_out, tmp_path) as ingest:
+            host, _, port = ingest.base.removeprefix("http://").rpartition(":")
+            for raw in (
+                f"GET {ADDRESS}\r\n\r\n".encode(),
+                line + f"Content-Length: {ADDRESS}\r\n\r\n".encode(),
+                line + f"Transfer-Encoding: chunked\r\n\r\n{ADDRESS}\r\n".encode(),
+                line + b"Content-Length: 100\r\n\r\n" + ADDRESS.encode(),
+            ):
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(raw)
+                writer.write_eof()
+                assert b"Traceback" not in await asyncio.wait_for(reader.read(), 20)
+                writer.close()
+                await writer.wait_closed()
+    assert {"InvalidURLError", "BadHttpMessage"} <= {entry.get("cause") for entry in logged}
+    assert ADDRESS not in str(logged)
 
 
 async def _stopped_in_mid_request(
