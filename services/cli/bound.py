@@ -1,0 +1,24 @@
+"""Become a command that dies with its parent: ``bound.py PARENT COMMAND…``.
+
+A script of the standard library alone. On Linux the kernel sends SIGKILL when the *thread* that
+started us ends, however it ends; elsewhere the next ``lastword up`` ends what a crash left.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(parent: int, command: list[str]) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:
+            sys.exit(1)
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -1,0 +1,61 @@
+"""``lastword check``: everything wrong with a catalogue, at once."""
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from services.cli.command import command
+from services.cli.failures import CHANGE
+from services.cli.options import as_json, catalogue_folder
+from services.cli.output import console, print_json
+from services.core.checking import Problem
+from services.providers import PROVIDERS
+from services.runtime.catalogue import check_catalogue
+
+__all__ = ["check"]
+
+_EXAMPLES = """
+lastword check
+lastword check examples/shop
+lastword check --strict --json my/catalogue
+"""
+
+
+@command(_EXAMPLES)
+@click.argument("folder", type=click.Path(path_type=Path), required=False)
+@click.option("--strict", is_flag=True, help="Count warnings as errors.")
+@as_json
+def check(folder: Path | None, strict: bool, machine: bool) -> None:
+    """Find what is wrong with the catalogue in FOLDER: lastword.toml, types/ and templates/.
+
+    Errors keep services from starting; warnings may be meant so. Nothing else is needed for it:
+    no Kafka, no database, no secrets. Exit code 2 if there is an error.
+    """
+    where = catalogue_folder(None) if folder is None else folder
+    capabilities = {name: provider.capabilities for name, provider in PROVIDERS.items()}
+    problems = sorted(check_catalogue(where, capabilities))
+    wrong = [problem for problem in problems if problem.is_error or strict]
+    if machine:
+        print_json({"ok": not wrong, "problems": msgspec.to_builtins(problems)})
+    else:
+        _show(where, problems)
+    if wrong:
+        raise SystemExit(CHANGE)
+
+
+def _show(folder: Path, problems: list[Problem]) -> None:
+    for problem in problems:
+        colour, word = ("red", "error") if problem.is_error else ("yellow", "warning")
+        console.print(f"[{colour}]{word}[/]: ", end="")
+        console.print(f"{problem.where}: {problem.detail}", markup=False, soft_wrap=True)
+    errors = sum(problem.is_error for problem in problems)
+    if errors:
+        told = f"{_count(errors, 'error')}, {_count(len(problems) - errors, 'warning')}"
+    else:
+        told = f"it can be used ({_count(len(problems), 'warning')})"
+    console.print(f"{folder}: {told}", markup=False, soft_wrap=True)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
