@@ -193,4 +193,4 @@ class TestTlsAndScram:
         if "security.protocol" in wrong:
             properties = {key: properties[key] for key in ("bootstrap.servers", *wrong)}
         with pytest.raises(KafkaException):
-            AdminClient({**properties, "log_level": 0}).list_topics(timeout=2)
+            AdminClient({**properties, "log_level": 0}).list_topics(timeout=1)
