@@ -60,7 +60,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     name: AccountName
     provider: str
-    #: sends in flight at once, per dispatch process
+    #: requests in flight at once, per dispatch process
     concurrency: int = 16
     #: messages in one request, where the provider has a batch call
     batch: int = 1

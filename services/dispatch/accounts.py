@@ -35,7 +35,7 @@ class Accounts:
     """The accounts' state by name. Times are seconds on whatever clock the caller uses."""
 
     def __init__(self, limits: Mapping[AccountName, int]) -> None:
-        """``limits``: sends in flight at once, by account."""
+        """``limits``: messages in flight at once, by account."""
         self._accounts = {name: _Account(limit) for name, limit in limits.items()}
 
     def pick(self, names: Iterable[AccountName], now: float) -> AccountName | None:

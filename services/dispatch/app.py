@@ -51,10 +51,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         ledger = await stack.enter_async_context(
             PostgresLedger(settings.postgres, log.requested_ids())
         )
-        limits = {name: account.concurrency for name, account in loaded.catalogue.accounts.items()}
-        sender = await stack.enter_async_context(HttpSender(limits))
+        accounts = loaded.catalogue.accounts
+        requests = {name: account.concurrency for name, account in accounts.items()}
+        messages = {name: account.concurrency * account.batch for name, account in accounts.items()}
+        sender = await stack.enter_async_context(HttpSender(requests))
         codec = Codec(settings.registry)
-        state = DispatchState(Accounts(limits), ledger, AttemptLog(producer, codec))
+        state = DispatchState(Accounts(messages), ledger, AttemptLog(producer, codec))
         engine, closes = _engine(state, loaded, sender, accesses)
         readers = [
             LaneReader(

@@ -21,7 +21,7 @@ from services.runtime.metrics import PENDING
 
 __all__ = ["Engine"]
 
-_CHOOSE_MOST = 64
+_CHOOSE_MOST = 100
 #: batches being claimed at once; more only queue at the ledger
 _CLAIMS_AT_ONCE = 3
 _IDLE_S = 0.05
