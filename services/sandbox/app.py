@@ -9,16 +9,20 @@ from typing import Self
 import msgspec
 from aiohttp import web
 
+from services.core.errors import Misconfigured
 from services.runtime.clock import boot_seconds
+from services.runtime.logs import get_logger
+from services.runtime.monitoring import split_bind
+from services.runtime.settings import Settings
 from services.sandbox.api import Addresses, make_app
 from services.sandbox.endpoint import Endpoint
 from services.sandbox.faults import Fault
 from services.sandbox.ledger import Ledger
 from services.sandbox.script import EVERY, Step
 from services.sandbox.vendors import VENDORS
-from services.sandbox.webhooks import Targets, Webhooks
+from services.sandbox.webhooks import Targets, Webhooks, is_loopback
 
-__all__ = ["Sandbox", "run"]
+__all__ = ["Sandbox", "serve"]
 
 _HOST = "127.0.0.1"
 
@@ -162,11 +166,23 @@ class Sandbox:
         await self._follow(endpoint)
 
 
-async def run(sandbox: Sandbox, stop: asyncio.Event, *, address_file: Path | None = None) -> None:
-    """Until ``stop``; the addresses go into ``address_file`` once all is listening."""
+async def serve(
+    settings: Settings, stop: asyncio.Event, *, webhooks: str = "", script: Sequence[Step] = ()
+) -> None:
+    """Until ``stop``. By default, webhooks go to the tracker's public address."""
+    host, port = split_bind(settings.sandbox_bind)
+    if not is_loopback(f"http://{settings.sandbox_bind}"):
+        raise Misconfigured(f"the sandbox has no password: bind it to {_HOST}, not to {host}")
+    sandbox = Sandbox(
+        port=port,
+        webhooks=webhooks or f"{settings.public_url}/webhooks/{{account}}",
+        time_scale=settings.time_scale,
+        script=script,
+    )
     async with sandbox:
-        if address_file is not None:
-            _write(address_file, sandbox.addresses)
+        if settings.address_file:
+            _write(Path(settings.address_file), sandbox.addresses)
+        get_logger().info("listening", address=sandbox.url, **sandbox.base_urls)
         await stop.wait()
 
 

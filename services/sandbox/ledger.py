@@ -115,12 +115,13 @@ class Ledger:
 
     def __init__(self, *, bodies_kept: int = 5_000) -> None:
         self._bodies_kept = bodies_kept
+        self._next = 1
         self.clear()
 
     def clear(self) -> None:
+        """Forget all but how far the numbers have come."""
         self.entries: list[Entry] = []
-        self._first = getattr(self, "_next", 1)
-        self._next = self._first
+        self._first = self._next
         self._by_address: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
         self._by_tag: dict[tuple[str, str, str], list[Entry]] = defaultdict(list)
         self._by_ref: dict[tuple[str, str], list[Entry]] = defaultdict(list)

@@ -1,0 +1,1 @@
+"""What issue `engine` must show, line by line."""
