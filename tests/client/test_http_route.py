@@ -21,6 +21,7 @@ from tests.client.simulated import Clock, Fate, Server, chances, play
 PATIENCE = Patience(total=10.0, each=4.0)
 fates = st.lists(st.sampled_from(list(Fate)), min_size=1, max_size=12)
 numbers = st.lists(st.floats(0.05, 1), min_size=1, max_size=5)
+open_fates = st.sampled_from([Fate.TAKEN, Fate.AWAY, Fate.REFUSED, Fate.THROTTLED])
 item_fates = st.sampled_from([Fate.TAKEN, Fate.AWAY, Fate.AWAY_AFTER, Fate.REFUSED, Fate.THROTTLED])
 
 
@@ -91,11 +92,15 @@ def test_what_a_batch_says_of_each_is_so(
                 assert sent.id not in server.taken
 
 
-@given(fates, st.lists(st.lists(item_fates, max_size=6), max_size=6), st.integers(1, 9))
-def test_a_batch_never_puts_an_older_one_after_a_newer_one_that_is_known(
+@given(
+    st.lists(st.sampled_from([Fate.TAKEN, Fate.AWAY, Fate.LOST_BEFORE]), max_size=3),
+    st.lists(st.lists(open_fates, min_size=2, max_size=6), min_size=1, max_size=6),
+    st.integers(2, 9),
+)
+def test_a_batch_never_puts_an_older_one_after_a_newer_one_known_to_be_taken(
     script: list[Fate], items: list[list[Fate]], size: int
 ) -> None:
-    server, clock = Server(script, items), Clock()
+    server, clock = Server([*script, Fate.TAKEN], items), Clock()
     requests = [request("u1") for _ in range(size)]
     results = play(route(clock).send_many(requests), server, clock)
     order = [*server.taken]
