@@ -12,7 +12,7 @@ AGAIN = 1
 #: somebody has to change something first
 CHANGE = 2
 
-_CHANGES = (Misconfigured, PoisonEvent, client.Misconfigured, client.Rejected, client.Unauthorised)
+_CHANGES = (Misconfigured, PoisonEvent, client.Misconfigured, client.Unauthorised)
 _BUG = "set LASTWORD_LOG_LEVEL=debug to see where it came from; that is worth a bug report"
 
 
@@ -25,6 +25,10 @@ class Failure(Struct, frozen=True):
 
 def told(error: Exception) -> Failure:
     """One sentence that says what to do; a list may follow on lines of its own."""
+    if isinstance(error, client.Rejected):
+        return Failure(_rejected(error), CHANGE)
+    if isinstance(error, client.NotKnown):
+        return Failure(_not_known(error), AGAIN)
     if isinstance(error, _CHANGES):
         return Failure(str(error), CHANGE)
     if isinstance(error, LastwordError | client.LastwordError):
@@ -33,3 +37,19 @@ def told(error: Exception) -> Failure:
         where = f"{error.filename}: " if error.filename else ""
         return Failure(f"{where}{error.strerror or error}", AGAIN)
     return Failure(f"unexpected {type(error).__name__}: {error}; {_BUG}", AGAIN)
+
+
+def _rejected(error: client.Rejected) -> str:
+    if not error.faults:
+        return f"it was refused: {error.detail}"
+    return "\n".join(
+        ["it was refused:", *(f"  {fault.pointer}: {fault.detail}" for fault in error.faults)]
+    )
+
+
+def _not_known(error: client.NotKnown) -> str:
+    again = f"repeat it with --id {error.id}" if error.id else "repeat it"
+    return (
+        f"whether it was taken is not known ({error.reason}). Is `lastword up` running, and the "
+        f"address right? Then {again}: that cannot duplicate"
+    )

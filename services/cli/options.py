@@ -19,6 +19,7 @@ __all__ = [
     "catalogue_folder",
     "catalogue_option",
     "data_option",
+    "home_option",
     "kafka_options",
     "postgres_option",
     "settings_from",
@@ -65,8 +66,17 @@ def catalogue_option(command: Decorated) -> Decorated:
 
 
 def data_option(command: Decorated) -> Decorated:
+    """``--home`` means the same everywhere; where ``--data`` is free, it does too."""
+    return _home("--data", "--home")(command)
+
+
+def home_option(command: Decorated) -> Decorated:
+    return _home("--home")(command)
+
+
+def _home(*names: str) -> Callable[[Decorated], Decorated]:
     return click.option(
-        "--data",
+        *names,
         "folder",
         metavar="FOLDER",
         type=click.Path(path_type=Path),
@@ -74,7 +84,7 @@ def data_option(command: Decorated) -> Decorated:
         show_default=True,
         envvar="LASTWORD_DATA",
         help="Where `lastword up` keeps its data and endpoints.json. [env: LASTWORD_DATA]",
-    )(command)
+    )
 
 
 def as_json(command: Decorated) -> Decorated:

@@ -1,12 +1,17 @@
 """What is printed: tables and colour for people, one JSON document for programs."""
 
+import sys
+
 import msgspec
 from rich.console import Console
 
 __all__ = ["console", "errors", "print_json"]
 
+#: where nobody's window is to be filled
+_WIDE = 200
+
 #: results go to stdout, so that they can be piped; what is going on goes to stderr
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 errors = Console(stderr=True, highlight=False)
 
 
