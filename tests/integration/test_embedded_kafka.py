@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 
 from services.core.errors import Misconfigured
 from services.runtime.embedded.kafka import EmbeddedKafka, Sasl
+from services.runtime.embedded.kafka_config import render
 from tests.integration.embedded_owner import Owner, is_gone
 
 #: in seconds
@@ -112,6 +113,14 @@ def test_after_owner_and_keeper_are_killed_no_broker_stays(tmp_path: Path) -> No
     owner.process.kill()
     owner.end()
     assert is_gone(owner.server)
+
+
+def test_properties_are_written_as_java_reads_them() -> None:
+    written = render({"a key": "two\nlines = a:b", "ü": "\\ 😀"})
+    assert written.splitlines() == [
+        r"a\ key=two\nlines\ \=\ a\:b",
+        r"\u00fc=\\\ \ud83d\ude00",
+    ]
 
 
 def test_a_wrong_property_is_refused_with_the_words_of_the_broker(tmp_path: Path) -> None:

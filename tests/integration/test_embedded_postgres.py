@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from services.core.errors import Misconfigured
+from services.runtime.embedded.folder_lock import FolderLock
 from services.runtime.embedded.postgres import EmbeddedPostgres
 from services.runtime.embedded.processes import Process, identify
 from tests.integration.embedded_owner import Owner, is_gone
@@ -134,6 +135,24 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
         with EmbeddedPostgres(tmp_path) as postgres:
             write(postgres)
             assert f":{taken.getsockname()[1]}/" not in postgres.dsn
+
+
+class _Overtaken(EmbeddedPostgres):
+    """Somebody takes the port between our look and the server's bind, the first time."""
+
+    taken: socket.socket | None = None
+
+    def _prepare(self, lock: FolderLock) -> None:
+        super()._prepare(lock)
+        if self.taken is None:
+            self.taken = socket.create_server(("127.0.0.1", self._port))
+
+
+def test_a_port_taken_at_the_last_moment_is_replaced(tmp_path: Path) -> None:
+    with _Overtaken(tmp_path) as postgres:
+        write(postgres)
+        assert postgres.taken is not None
+        postgres.taken.close()
 
 
 def test_a_wrong_setting_is_refused_with_the_words_of_the_server(tmp_path: Path) -> None:

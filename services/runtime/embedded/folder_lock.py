@@ -24,7 +24,7 @@ class FolderLock:
         """Take it. Misconfigured if a living process has it, or the folder is not ours to use."""
         self._path = folder / "lock"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise Misconfigured(

@@ -111,6 +111,9 @@ def render(properties: Mapping[str, str]) -> str:
 def _escape(text: str) -> str:
     """Java reads backslash escapes, and splits a key from its value at the first ``=`` or ``:``."""
     marks = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "=": "\\=", ":": "\\:", " ": "\\ "}
-    return "".join(
-        marks.get(mark, mark if mark.isascii() else f"\\u{ord(mark):04x}") for mark in text
-    )
+    return "".join(marks.get(mark, mark if mark.isascii() else _utf16(mark)) for mark in text)
+
+
+def _utf16(mark: str) -> str:
+    units = mark.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[first : first + 4]}" for first in range(0, len(units), 4))

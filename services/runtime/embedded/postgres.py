@@ -133,9 +133,12 @@ class EmbeddedPostgres(EmbeddedServer):
             },
         )
 
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(self._dsn("postgres"), autocommit=True, connect_timeout=5)
+
     def _answers(self) -> bool:
         try:
-            with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            with self._connect() as connection:
                 exists = "select 1 from pg_database where datname = %s"
                 if connection.execute(exists, [_DATABASE]).fetchone() is None:
                     connection.execute(f"create database {_DATABASE}")
