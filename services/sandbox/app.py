@@ -11,6 +11,7 @@ from aiohttp import web
 
 from services.core.errors import Misconfigured
 from services.runtime.clock import boot_seconds
+from services.runtime.http_logs import http_logger
 from services.runtime.logs import get_logger
 from services.runtime.monitoring import split_bind
 from services.runtime.settings import Settings
@@ -104,7 +105,9 @@ class Sandbox:
 
     async def _serve(self) -> str:
         """On the port that was asked for, or a free one where it is taken."""
-        self._runner = web.AppRunner(make_app(self), access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(
+            make_app(self), access_log=None, logger=http_logger(), shutdown_timeout=0.1
+        )
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, _HOST, self._port).start()

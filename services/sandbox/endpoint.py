@@ -14,6 +14,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from services.runtime.clock import boot_seconds, utc_now
+from services.runtime.http_logs import http_logger
 from services.sandbox.fates import plan
 from services.sandbox.faults import (
     Drip,
@@ -38,6 +39,8 @@ from services.sandbox.webhooks import Webhooks
 __all__ = ["Endpoint"]
 
 _BACKLOG = 1024
+#: the largest call that a vendor takes, Postmark's batch
+_MOST_BYTES = 50 * 2**20
 _PROXY_PAGE = b"<html><body><h1>The upstream server said nothing of use</h1></body></html>"
 
 
@@ -66,7 +69,9 @@ class Endpoint:
         # Never listens: it holds the port while the provider is down, so that nobody else gets it.
         self._reserved = _bound(host, port)
         self.address: tuple[str, int] = self._reserved.getsockname()[:2]
-        self._server = web.Server(self._handle, access_log=None, handler_cancellation=True)
+        self._server = web.Server(
+            self._handle, access_log=None, logger=http_logger(), handler_cancellation=True
+        )
         self._listener: asyncio.Server | None = None
 
     @property
@@ -100,7 +105,7 @@ class Endpoint:
             path=request.path,
             query=dict(request.query),
             headers={name.lower(): value for name, value in request.headers.items()},
-            body=await request.read(),
+            body=await _body(request),
         )
         try:
             answer, drip = await self._answer(call)
@@ -257,6 +262,13 @@ def _hinted(answer: Answer, retry_after: float | None) -> Answer:
 
 def _headers(answer: Answer) -> dict[str, str]:
     return {"Content-Type": answer.content_type, **answer.headers}
+
+
+async def _body(request: web.BaseRequest) -> bytes:
+    """All of it: a batch is larger than aiohttp's own limit allows."""
+    if (request.content_length or 0) > _MOST_BYTES:
+        raise web.HTTPRequestEntityTooLarge(_MOST_BYTES, request.content_length or 0)
+    return await request.content.read()
 
 
 async def _dripped(request: web.BaseRequest, answer: Answer, pause_s: float) -> web.StreamResponse:

@@ -7,6 +7,7 @@ but loopback is called.
 import asyncio
 from collections import Counter
 from collections.abc import Coroutine, Mapping
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -28,10 +29,14 @@ def is_loopback(url: str) -> bool:
     """Whether calling it stays on this machine, without asking a name server."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname or ""
-        return parts.scheme == "http" and (host == "localhost" or ip_address(host).is_loopback)
+        return parts.scheme == "http" and _is_here(parts.hostname or "")
     except ValueError:
         return False
+
+
+@lru_cache
+def _is_here(host: str) -> bool:
+    return host == "localhost" or ip_address(host).is_loopback
 
 
 class Targets:
@@ -124,8 +129,11 @@ class Webhooks:
             self.counts["lost"] += 1
             return
         duplicated = faults.draw(WebhooksDuplicated, target, now=now)
-        copies = 1 if duplicated is None else duplicated.copies
-        await asyncio.gather(*(self._try(vendor, event.what, call, 1) for _ in range(copies)))
+        if duplicated is None:
+            await self._try(vendor, event.what, call, 1)
+            return
+        tries = (self._try(vendor, event.what, call, 1) for _ in range(duplicated.copies))
+        await asyncio.gather(*tries)
 
     async def _try(self, vendor: Vendor, what: Occurrence, call: WebhookCall, tries: int) -> None:
         status = await self._post(call)

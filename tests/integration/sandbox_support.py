@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -78,7 +79,7 @@ class Caller:
             request.method,
             request.url,
             headers=request.headers,
-            data=request.body or None,
+            data=BytesIO(request.body) if request.body else None,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
         ) as reply:
             headers = {name.lower(): value for name, value in reply.headers.items()}

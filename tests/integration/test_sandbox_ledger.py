@@ -104,6 +104,15 @@ async def test_a_batch_has_an_outcome_for_each_and_one_bad_address_harms_no_othe
         assert [entry.batch for entry in sandbox.ledger.entries] == [3, 3]
 
 
+async def test_a_full_batch_of_long_mails_is_taken() -> None:
+    async with Sandbox() as sandbox, calling() as caller:
+        long = Content(text="x" * 5_000, subject="Long")
+        batch = [replace(message("postmark"), content=long) for _ in range(500)]
+        outcomes = await caller.send(access(sandbox, "postmark", "main"), *batch)
+        assert {outcome.kind for outcome in outcomes} == {OutcomeKind.ACCEPTED}
+        assert len(sandbox.ledger.entries) == len(outcomes) == 500
+
+
 async def test_a_mailgun_batch_fills_in_each_recipients_own_words() -> None:
     async with Sandbox() as sandbox, aiohttp.ClientSession() as session:
         key = f"api:{sandbox_secrets('mailgun', 'main')['api_key']}".encode()
