@@ -61,7 +61,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     name: AccountName
     provider: str
     #: requests in flight at once, per dispatch process
-    concurrency: int = 16
+    concurrency: int = 32
     #: messages in one request, where the provider has a batch call
     batch: int = 1
     #: of a whole request, from the first byte to the last of the reply
@@ -113,7 +113,7 @@ class _Raw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class _RawAccount(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     provider: str
-    concurrency: int = 16
+    concurrency: int = 32
     batch: int = 1
     timeout: str = "10s"
     settling: str | None = None
