@@ -37,7 +37,7 @@ def produce(properties: dict[str, str], topic: str, value: bytes) -> None:
 
 
 def first_value(properties: dict[str, str], topic: str) -> bytes | None:
-    consumer = Consumer({**properties, "group.id": "unused"})
+    consumer = Consumer({**properties, "group.id": "unused", "enable.auto.commit": False})
     try:
         consumer.assign([TopicPartition(topic, 0, 0)])
         message = consumer.poll(PATIENCE)
@@ -82,7 +82,7 @@ def test_records_carry_the_brokers_time_and_topics_are_not_made_by_themselves(
 ) -> None:
     topic = f"{topic_prefix}t"
     create_topic(kafka_properties, topic)
-    consumer = Consumer({**kafka_properties, "group.id": "unused"})
+    consumer = Consumer({**kafka_properties, "group.id": "unused", "enable.auto.commit": False})
     try:
         consumer.assign([TopicPartition(topic, 0, 0)])
         produce(kafka_properties, topic, b"now")
