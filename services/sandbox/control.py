@@ -6,7 +6,6 @@ from typing import Self, TypeVar
 
 import aiohttp
 import msgspec
-from msgspec import Struct
 
 from services.core.errors import Retryable
 from services.sandbox.api import Addresses, EntryPage, WebhookTarget
@@ -23,10 +22,6 @@ class Report(Summary, frozen=True, kw_only=True):
     """The ledger's counts, and those of the webhooks."""
 
     webhooks: Mapping[str, int]
-
-
-class _Nothing(Struct, frozen=True):
-    """No body is looked for."""
 
 
 class Control:

@@ -142,7 +142,7 @@ class Endpoint:
         return answer, self.faults.draw(Drip, target, now=boot_seconds())
 
     async def _send(self, send: Send, target: Target) -> tuple[Answer, Drip | None]:
-        answer = await self._before(target)
+        answer = await self._before(target, send)
         if answer is not None:
             return answer, None
         now = boot_seconds()
@@ -156,7 +156,7 @@ class Endpoint:
         answer = send.reply(results) if status is None else self._failure(status)
         return answer, self.faults.draw(Drip, target, now=now)
 
-    async def _before(self, target: Target) -> Answer | None:
+    async def _before(self, target: Target, send: Send | None = None) -> Answer | None:
         """What strikes before a message is taken; an answer where there is one."""
         now = boot_seconds()
         if self.faults.draw(Hang, target, now=now):
@@ -174,7 +174,7 @@ class Endpoint:
         if throttle is not None:
             return _hinted(self.vendor.failure(429), throttle.retry_after)
         if self.faults.draw(ErrorInside200, target, now=now):
-            return self.vendor.error_inside_200()
+            return self.vendor.error_inside_200(send)
         return None
 
     def _failure(self, fault: HttpStatus | HttpStatusTaken) -> Answer:

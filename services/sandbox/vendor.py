@@ -114,7 +114,9 @@ class Vendor(Protocol):
         """An error in the vendor's own format."""
         ...
 
-    def error_inside_200(self) -> Answer: ...
+    def error_inside_200(self, send: Send | None) -> Answer:
+        """A success by its status that takes nothing; ``send`` is None for a look-up."""
+        ...
 
     def inactive(self) -> Refusal | None:
         """How a suppressed recipient is refused; None: it is accepted, and fails later."""

@@ -103,6 +103,14 @@ async def test_an_error_inside_a_success_is_not_taken_for_one(name: str) -> None
     assert taken == 0
 
 
+async def test_an_error_inside_a_batchs_success_is_one_for_each_message() -> None:
+    async with Sandbox() as sandbox, calling() as caller:
+        await sandbox.set_faults("postmark", [f.ErrorInside200()])
+        batch = [message("postmark"), message("postmark")]
+        outcomes = await caller.send(access(sandbox, "postmark", "main"), *batch)
+        assert [outcome.kind for outcome in outcomes] == [OutcomeKind.REFUSED_ACCOUNT] * 2
+
+
 @EACH
 @pytest.mark.parametrize(
     ("fault", "kind", "taken"),

@@ -78,7 +78,7 @@ class MailgunVendor:
     def failure(self, status: int) -> Answer:
         return json_answer({"message": "An error."}, status)
 
-    def error_inside_200(self) -> Answer:
+    def error_inside_200(self, send: Send | None) -> Answer:
         return _MAGNIFICENT
 
     def inactive(self) -> Refusal | None:

@@ -2,7 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
@@ -32,6 +32,8 @@ _MINUTE = 60.0
 _BOUNCE_RETRIES = (1, 5, 10, 10, 10, 15, 30, 60, 120, 360)
 _RETRIES = (1, 5, 15)
 _GIVE_UP = 403
+#: dates in searches are those of New York; in summer this is an hour off
+_EASTERN = timedelta(hours=5)
 #: bounce types with their numbers
 _BOUNCES: Mapping[Occurrence, tuple[str, int]] = {
     Occurrence.BOUNCED_HARD: ("HardBounce", 1),
@@ -72,6 +74,8 @@ class PostmarkVendor:
 
     def route(self, call: Call, account: AccountName) -> Route:
         path = call.path.rstrip("/")
+        if call.method == "POST" and not _speaks_json(call):
+            return _error(Refusal(409, "JSON is required, by Accept and Content-Type.", 415))
         match call.method, path:
             case "POST", "/email":
                 return _send_one(call)
@@ -87,8 +91,9 @@ class PostmarkVendor:
     def failure(self, status: int) -> Answer:
         return _error(Refusal(_STATUS_CODES.get(status, status), "An error.", status))
 
-    def error_inside_200(self) -> Answer:
-        return _error(Refusal(405, "This server is out of credits.", 200))
+    def error_inside_200(self, send: Send | None) -> Answer:
+        refusal = Refusal(405, "This server is out of credits.", 200)
+        return _error(refusal) if send is None else send.reply([refusal] * len(send.drafts))
 
     def inactive(self) -> Refusal | None:
         return Refusal(406, "You tried to send to a recipient that has been marked as inactive.")
@@ -118,6 +123,11 @@ class PostmarkVendor:
 def _error(refusal: Refusal) -> Answer:
     body = {"ErrorCode": refusal.code, "Message": refusal.text}
     return json_answer(body, refusal.status)
+
+
+def _speaks_json(call: Call) -> bool:
+    accept = call.headers.get("accept", "")
+    return "json" in call.headers.get("content-type", "") and ("json" in accept or "*/*" in accept)
 
 
 def _send_one(call: Call) -> Route:
@@ -207,8 +217,11 @@ def _fits(entry: Entry, query: Mapping[str, str]) -> bool:
     metadata = {
         k.removeprefix("metadata_"): v for k, v in query.items() if k.startswith("metadata_")
     }
+    day = (entry.received_at - _EASTERN).date().isoformat()
     return (
-        query.get("tag") in (None, entry.tag)
+        query.get("fromdate", "")[:10] <= day <= query.get("todate", "9999")[:10]
+        and query.get("status", _status(entry)).title() == _status(entry)
+        and query.get("tag") in (None, entry.tag)
         and query.get("subject") in (None, entry.subject)
         and query.get("fromemail") in (None, entry.sender)
         and query.get("messagestream", "outbound") == entry.stream
@@ -243,9 +256,13 @@ def _listed(entry: Entry) -> dict[str, object]:
         "From": entry.sender,
         "Subject": entry.subject,
         "Attachments": [],
-        "Status": "Sent" if entry.history else "Queued",
+        "Status": _status(entry),
         "Metadata": entry.variables,
     }
+
+
+def _status(entry: Entry) -> str:
+    return "Sent" if entry.history else "Queued"
 
 
 def _record(entry: Entry, event: Event) -> dict[str, object] | None:

@@ -73,7 +73,7 @@ class TwilioVendor:
     def failure(self, status: int) -> Answer:
         return _error(Refusal(_CODES.get(status, 20000 + status), "An error.", status))
 
-    def error_inside_200(self) -> Answer:
+    def error_inside_200(self, send: Send | None) -> Answer:
         """Created, and failed at once."""
         body = {
             "sid": f"SM{uuid4().hex}",
