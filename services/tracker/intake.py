@@ -37,6 +37,9 @@ from services.tracker.store import (
 
 __all__ = ["Intake"]
 
+#: under the 1 000 000 that clients send at the most by default
+_MOST_BYTES = 950_000
+_KEPT_BYTES = 100_000
 _MOST_LEFT = 1000
 _CHECK_EVERY_S = 0.5
 
@@ -48,11 +51,19 @@ class _Letter(Struct, frozen=True):
     error: PoisonEvent
 
     def out(self) -> OutRecord:
+        key, value = self.record.key or b"", self.record.value or b""
+        headers = dead_letter_headers(self.record, self.error)
+        size = len(key) + len(value) + sum(len(name) + len(text) for name, text in headers)
+        whole = size <= _MOST_BYTES
+        if not whole:
+            # Kafka would not take it with its headers added, and nothing may stop the fold
+            ours = [header for header in headers if header[0].startswith("lastword.")]
+            headers = [*ours, ("lastword.cut", str(size).encode())]
         return OutRecord(
             topic=dead_letters(self.record.topic),
-            key=self.record.key,
-            value=self.record.value,
-            headers=tuple(dead_letter_headers(self.record, self.error)),
+            key=self.record.key if whole else key[:_KEPT_BYTES],
+            value=self.record.value if whole else value[:_KEPT_BYTES],
+            headers=tuple(headers),
         )
 
 

@@ -5,6 +5,7 @@ here too, where they name a notification; nothing else is made of them.
 """
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.core.catalogue import Catalogue
 from services.core.errors import PoisonEvent
@@ -89,6 +90,7 @@ class Reading(Struct, frozen=True):
             raise PoisonEvent("invalid_request", told)
 
 
+_MOST = 1024
 _RECEIPT = (ReceiptReceived,)
 _ATTEMPT = (AttemptStarted, AttemptSettled, NotificationClosed)
 
@@ -110,7 +112,7 @@ def _seen(
         key=key,
         origin=record.origin,
         cause="" if error is None else error.cause,
-        detail="" if error is None else error.detail,
+        detail="" if error is None else error.detail[:_MOST],
     )
 
 
@@ -119,8 +121,12 @@ def _unsound(
 ) -> RequestSeen | None:
     if isinstance(event, NotificationCancelled):
         return None
-    key = SupersessionKey((record.key or b"").decode(errors="replace"))
-    return _seen(record, event, id_of(record, event), key, error)
+    # of any length, as nothing vouches for them
+    key = SupersessionKey((record.key or b"").decode(errors="replace")[:_MOST])
+    kept = replace(
+        event, tenant=event.tenant[:_MOST], user=event.user[:_MOST], type=event.type[:_MOST]
+    )
+    return _seen(record, kept, id_of(record, event), key, error)
 
 
 def _cancelled(record: Record, id: NotificationId) -> CancelSeen:

@@ -159,15 +159,15 @@ def _move(connection: Connection, moves: Sequence[Move]) -> None:
 
 
 def _add(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
-    """Store the entries; those that were not known before."""
+    """Store the entries; those that were not known before, in the order of the log."""
     told: dict[EventId, Entry] = {}
     for entry in entries:
         known = told.setdefault(entry.event_id, entry)
         if _is_earlier(entry, known):
             told[entry.event_id] = entry
     lines = _json([_line(entry) for entry in told.values()])
-    added = _rows(connection, "add_entries", lines=lines)
-    return [told[cast(EventId, id)] for (id,) in added]
+    added = {id for (id,) in _rows(connection, "add_entries", lines=lines)}
+    return [entry for id, entry in told.items() if id in added]
 
 
 def _is_earlier(entry: Entry, known: Entry) -> bool:
@@ -195,13 +195,15 @@ def _contradicting(
     new: Sequence[Entry],
 ) -> list[Entry]:
     """The new facts of ours after which a notification has more contradictions than before."""
-    fresh = _grouped(new)
     found: list[Entry] = []
-    for id, delivery in deliveries.items():
-        if delivery.contradictions:
-            before = [entry for entry in known[id] if entry not in fresh[id]]
-            if not before or fold(id, before).contradictions < delivery.contradictions:
-                found += [entry for entry in fresh[id] if is_ours(entry)]
+    fresh = _grouped(new)
+    for id in (id for id, delivery in deliveries.items() if delivery.contradictions):
+        told = [entry for entry in known[id] if entry not in fresh[id]]
+        for entry in fresh[id]:
+            before = fold(id, told).contradictions if told else 0
+            told.append(entry)
+            if is_ours(entry) and fold(id, told).contradictions > before:
+                found.append(entry)
     return found
 
 

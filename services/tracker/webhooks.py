@@ -28,9 +28,11 @@ __all__ = ["Find", "Webhooks"]
 #: which attempt an account's provider knows by an id of its own
 Find = Callable[[AccountName, str], Awaitable[tuple[NotificationId, int] | None]]
 
-_MOST_BYTES = 1024 * 1024
+#: of one call; what is dead-lettered has to fit into a record of Kafka's default size
+_MOST_BYTES = 512 * 1024
 _WITHIN_S = 10.0
 _MAX_DETAIL = 1000
+_MAX_WORD = 200
 
 
 class Webhooks:
@@ -188,9 +190,9 @@ def _receipt(
         kind=report.kind,
         occurred_at=report.occurred_at or now,
         received_at=now,
-        provider_ref=report.provider_ref,
-        code=report.code,
-        detail=report.detail,
+        provider_ref=report.provider_ref and report.provider_ref[:_MAX_WORD],
+        code=report.code[:_MAX_WORD],
+        detail=report.detail[:_MAX_DETAIL],
     )
 
 

@@ -1,4 +1,4 @@
--- What changed gets a new revision, and is noted for publishing.
+-- What changed gets a new revision, and is noted for publishing once it is known whom it is to.
 WITH folded AS (
     SELECT * FROM jsonb_to_recordset(%(deliveries)s::jsonb) AS f(
         id uuid, tenant text, "user" text, type text, key text,
@@ -28,9 +28,9 @@ WITH folded AS (
         f.detail, f.closed, f.superseded_by, f.attempts, f.channel, f.account, f.provider_ref,
         f.delivered_at, f.opened_at, f.clicked_at, f.complained_at, f.unsubscribed_at,
         f.contradictions)
-    RETURNING d.id, d.revision
+    RETURNING d.id, d.revision, d.usr
 )
 INSERT INTO tracker.unpublished AS u (notification_id, revision)
-SELECT id, revision FROM changed ORDER BY id
+SELECT id, revision FROM changed WHERE usr IS NOT NULL ORDER BY id
 ON CONFLICT (notification_id) DO UPDATE SET revision = excluded.revision
 RETURNING notification_id, revision
