@@ -40,6 +40,7 @@ class Candidate:
         "deadline",
         "lane",
         "leg_since",
+        "paused",
         "places",
         "progress",
         "routed",
@@ -60,6 +61,8 @@ class Candidate:
         self.leg_since = routed.requested_at.timestamp()
         #: its valid place in the heaps; 0 where it has none
         self.ticket = 0
+        #: it is in no ready heap before its timer rings
+        self.paused = False
 
     @property
     def id(self) -> NotificationId:
@@ -179,7 +182,7 @@ class PendingTable:
                 candidate.ticket = 0
                 expired.append(candidate)
             else:
-                self._give_up_leg(candidate, now)
+                self._ring(candidate, now)
         return expired
 
     def wake_at(self) -> float | None:
@@ -243,32 +246,44 @@ class PendingTable:
         for candidate in entry.candidates.values():
             candidate.ticket = 0
         winner.ticket = next(self._tickets)
-        if not_before > now:
+        winner.paused = not_before > now
+        if winner.paused:
             self._set_timer(winner, min(not_before, winner.deadline))
             return
         heap = self._ready[winner.lane].setdefault(winner.leg.accounts, [])
         heapq.heappush(heap, (winner.deadline, winner.ticket, winner))
-        gives_up_at = winner.gives_up_at
-        self._set_timer(winner, min(winner.deadline, gives_up_at or winner.deadline))
+        self._set_timer(winner, self._looks_again_at(winner, now))
+
+    def _looks_again_at(self, candidate: Candidate, now: float) -> float:
+        """When something is to be done about a candidate that is ready: never after its deadline."""
+        gives_up_at = candidate.gives_up_at
+        if gives_up_at is None or next_leg(candidate.routed.legs, candidate.progress) is None:
+            return candidate.deadline
+        return min(candidate.deadline, gives_up_at if gives_up_at > now else now + _LOOK_AGAIN_S)
 
     def _set_timer(self, candidate: Candidate, at: float) -> None:
         heapq.heappush(self._timers, (at, candidate.ticket, candidate))
 
-    def _give_up_leg(self, candidate: Candidate, now: float) -> None:
+    def _ring(self, candidate: Candidate, now: float) -> None:
         """Its timer rang before its deadline: after a pause, or at the end of a leg's patience."""
-        gives_up_at = candidate.gives_up_at
-        if gives_up_at is not None and gives_up_at <= now:
-            legs = candidate.routed.legs
-            leg = next_leg(legs, candidate.progress)
-            if leg is not None and not self._accounts.healthy(candidate.leg.accounts):
-                why = f"{candidate.leg.channel} gave up: none of its accounts was available"
-                candidate.progress = replace(candidate.progress, leg=leg, failures=0, why=why)
-                candidate.leg_since = now
-            else:
-                self._set_timer(candidate, min(now + _LOOK_AGAIN_S, candidate.deadline))
-                return
+        if not self._gives_up_leg(candidate, now) and not candidate.paused:
+            self._set_timer(candidate, self._looks_again_at(candidate, now))
+            return
         candidate.ticket = 0
         self._schedule(self._entries[candidate.routed.key], now)
+
+    def _gives_up_leg(self, candidate: Candidate, now: float) -> bool:
+        """Whether it goes over to its next leg: time is up, and none of the accounts works."""
+        gives_up_at = candidate.gives_up_at
+        leg = next_leg(candidate.routed.legs, candidate.progress)
+        if gives_up_at is None or gives_up_at > now or leg is None:
+            return False
+        if self._accounts.healthy(candidate.leg.accounts):
+            return False
+        why = f"{candidate.leg.channel} gave up: none of its accounts was available"
+        candidate.progress = replace(candidate.progress, leg=leg, failures=0, why=why)
+        candidate.leg_since = now
+        return True
 
     def _take(self, candidate: Candidate, account: AccountName) -> Choice:
         self._entries[candidate.routed.key].out = candidate.id

@@ -227,6 +227,18 @@ async def test_a_cancel_by_id_spares_the_others_and_lets_what_is_in_flight_go(
     assert (closing.id, closing.reason) == (waiting.id, CloseReason.CANCELLED)
 
 
+async def test_a_cancel_by_id_of_one_in_flight_stands_if_that_attempt_is_not_taken(
+    ledger: PostgresLedger,
+) -> None:
+    asked = request(identity(10))
+    await claimed(ledger, asked)
+    place = Origin(topic_id="topic-1", partition=0, offset=11)
+    await ledger.cancel([Cancellation(key=KEY, origin=place, id=asked.identity.id)])
+    await settled(ledger, asked, OutcomeKind.UNAVAILABLE)
+    again = await claimed(ledger, request(asked.identity, attempt=2))
+    assert [closing.reason for closing in again.closings] == [CloseReason.CANCELLED]
+
+
 async def test_an_id_used_for_another_key_is_a_conflict(ledger: PostgresLedger) -> None:
     who = identity(10)
     await ledger.close([Verdict(identity=who, reason=CloseReason.EXPIRED)])

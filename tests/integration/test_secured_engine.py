@@ -1,4 +1,4 @@
-"""Any librdkafka property passes through the settings: the engine on a broker with TLS and SCRAM."""
+"""Any librdkafka property passes through the settings: a broker with TLS and SCRAM."""
 
 from pathlib import Path
 

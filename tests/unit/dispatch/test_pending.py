@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.core.catalogue import Lane
 from services.core.events import Channel
@@ -10,7 +11,7 @@ from services.core.identifiers import AccountName
 from services.core.outcomes import Outcome, OutcomeKind
 from services.dispatch.accounts import Accounts
 from services.dispatch.pending import PendingTable
-from tests.unit.dispatch.examples import START, candidate, notification_id
+from tests.unit.dispatch.examples import EMAIL_LEG, START, candidate, notification_id
 
 A, B, S = AccountName("a"), AccountName("b"), AccountName("s")
 DOWN = Outcome(kind=OutcomeKind.UNAVAILABLE)
@@ -164,6 +165,18 @@ def test_a_pause_holds_a_candidate_back_but_not_beyond_its_deadline(table: Pendi
     assert table.choose(START + 2, 10) == []
     assert table.due(START + 3) == []
     assert len(table.choose(START + 3, 10)) == 1
+
+
+def test_after_a_pause_it_is_chosen_again_though_its_only_leg_is_out_of_patience(
+    accounts: Accounts, table: PendingTable
+) -> None:
+    alone = candidate("one", 1)
+    alone.routed = replace(alone.routed, legs=(EMAIL_LEG,))
+    table.absorb(alone, START)
+    (choice,) = table.choose(START, 10)
+    table.put_back(choice.candidate, START, not_before=START + 11)
+    assert table.due(START + 11) == []
+    assert len(table.choose(START + 11, 10)) == 1
 
 
 def test_a_cancel_takes_what_is_older_and_not_what_is_out(table: PendingTable) -> None:

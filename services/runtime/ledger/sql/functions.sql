@@ -172,8 +172,9 @@ BEGIN
     IF n.attempts + 1 <> (r ->> 'attempt')::integer THEN
         RETURN jsonb_build_object('refused', 'history', 'attempts', ledger.attempts_of(n.id));
     END IF;
-    IF (n.generation, n."offset") <= (k.cancel_generation, k.cancel_offset) THEN
-        PERFORM ledger.put_closing(n, 'cancelled', 'its key was cancelled', NULL, now);
+    IF n.cancelled OR (n.generation, n."offset") <= (k.cancel_generation, k.cancel_offset) THEN
+        PERFORM ledger.put_closing(n, 'cancelled', CASE WHEN n.cancelled THEN
+            'it was cancelled by its id' ELSE 'its key was cancelled' END, NULL, now);
         RETURN ledger.refuse_closed(n.id);
     END IF;
     IF (n.generation, n."offset") < (k.floor_generation, k.floor_offset) THEN
@@ -346,6 +347,8 @@ BEGIN
                 < ((c ->> 'generation')::integer, (c ->> 'offset')::bigint);
         ELSE
             SELECT * INTO n FROM ledger.notifications t WHERE t.id = (c ->> 'id')::uuid;
+            UPDATE ledger.notifications SET cancelled = true
+            WHERE id = n.id AND key = c ->> 'key';
             IF n.key = c ->> 'key' AND n.closed_as IS NULL
                AND ledger.standing(n.id, now) IS NULL THEN
                 PERFORM ledger.put_closing(n, 'cancelled', 'it was cancelled by its id', NULL, now);

@@ -36,6 +36,8 @@ CREATE TABLE ledger.notifications (
     generation   integer NOT NULL,
     "offset"     bigint NOT NULL,
     attempts     integer NOT NULL DEFAULT 0,
+    -- cancelled by its id: no further attempt, whatever becomes of one that is under way
+    cancelled    boolean NOT NULL DEFAULT false,
     closed_as    text,
     closed_at    timestamptz,
     closed_detail text NOT NULL DEFAULT '',
