@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -21,6 +22,8 @@ __all__ = ["Child", "Spec", "end_left_over"]
 _GRACE = 25.0
 _LOG_LINES = 12
 _LOG_END = 32_768
+#: in place of an exit code
+_NEVER_RAN = 1
 #: the events by which a service says why it does not run
 _VERDICTS = ("misconfigured", "not_running")
 
@@ -29,6 +32,7 @@ class Spec(Struct, frozen=True, kw_only=True):
     """What to run. ``environment`` is asked at each start, since addresses may have changed."""
 
     name: str
+    command: tuple[str, ...]
     environment: Callable[[], Mapping[str, str]]
     #: turned over at the start of each ``up``
     log: Path
@@ -60,6 +64,7 @@ class Child:
         #: what the running process said of itself; None before it listens
         self.addresses: dict[str, object] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._renewing = False
         self._failures = 0
         self._started = 0.0
         self._start_at = 0.0
@@ -72,17 +77,15 @@ class Child:
         return None if process is None else process.pid
 
     def kill(self) -> None:
-        """SIGKILL: what a crash looks like."""
+        """SIGKILL, and wait for it: what a crash looks like."""
         process = self._process
         if process is not None:
             process.kill()
+            process.wait()
 
-    def again(self) -> None:
-        """Stop it in order; it is wanted still, so it is started again."""
-        process = self._process
-        if process is not None:
-            self._failures = 0
-            process.terminate()
+    def renew(self) -> None:
+        """Stop it in order and start it again at once, with the environment as it is then."""
+        self._renewing = self._process is not None
 
     def step(self, now: float) -> bool:
         """Go one step towards what is wanted; true if there is news of id or addresses."""
@@ -95,7 +98,7 @@ class Child:
         if code is not None:
             self._note_end(code, now)
             return True
-        if not self.wanted:
+        if self._renewing or not self.wanted:
             self._stop(now)
         return self._hear()
 
@@ -115,27 +118,33 @@ class Child:
                 said = msgspec.json.decode(line, type=_Said)
                 if said.event in _VERDICTS:
                     return said.what or said.cause
-        return (
-            "\n".join([f"see {self._spec.log}, which ends:", *lines])
-            if lines
-            else "it said nothing"
-        )
+        if not lines:
+            return "it said nothing"
+        return "\n".join([f"see {self._spec.log}, which ends:", *lines])
 
     def _launch(self, now: float) -> None:
-        self._spec.address_file.unlink(missing_ok=True)
-        command = [sys.executable, "-P", "-m", f"services.{self.name}"]
         self._started = now
-        with self._spec.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", bound.__file__, str(os.getpid()), *command],
-                env=dict(self._spec.environment()),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C is for us to pass on, in order
-            )
-        identity = identify(self._process.pid)
-        self._spec.record.write_bytes(msgspec.json.encode(identity))
+        self._spec.address_file.unlink(missing_ok=True)
+        try:
+            with self._spec.log.open("ab") as log:
+                self._process = self._spawn(log)
+        except OSError as error:  # no memory, no space: it may pass
+            self._tell(f"{self.name} could not be started ({error.strerror})")
+            self._start_again(_NEVER_RAN, now)
+            return
+        with contextlib.suppress(OSError):
+            identity = identify(self._process.pid)
+            self._spec.record.write_bytes(msgspec.json.encode(identity))
+
+    def _spawn(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", bound.__file__, str(os.getpid()), *self._spec.command],
+            env=dict(self._spec.environment()),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for us to pass on, in order
+        )
 
     def _note_end(self, code: int, now: float) -> None:
         self._process = None
@@ -143,8 +152,12 @@ class Child:
         self.addresses = None
         self._spec.address_file.unlink(missing_ok=True)
         self._spec.record.unlink(missing_ok=True)
-        if not self.wanted:
+        renewed, self._renewing = self._renewing, False
+        if renewed or not self.wanted:
             return
+        self._start_again(code, now)
+
+    def _start_again(self, code: int, now: float) -> None:
         verdict = after(Ended(code=code, ran_for=now - self._started, failures=self._failures))
         if isinstance(verdict, Hopeless):
             self.hopeless = self.last_words()

@@ -3,8 +3,9 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from http.client import HTTPException
 from typing import TypeAlias
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from services.cli.child import Child, Spec
 from services.core.errors import Misconfigured, Retryable
@@ -49,7 +50,7 @@ class Children:
         until = time.monotonic() + within
         for name in names:
             child = self._children[name]
-            while not (child.addresses and _answers(ready_url(name, child.addresses))):
+            while not ((said := child.addresses) and _answers(ready_url(name, said))):
                 self.raise_failure()
                 if time.monotonic() > until:
                     raise Retryable(
@@ -60,7 +61,8 @@ class Children:
 
     def addresses(self, name: str) -> dict[str, object]:
         """What a service said of itself; empty while it is not running."""
-        return self._children[name].addresses or {}
+        child = self._children.get(name)
+        return {} if child is None else child.addresses or {}
 
     def pids(self) -> dict[str, int]:
         return {name: child.pid for name, child in list(self._children.items()) if child.pid}
@@ -84,8 +86,9 @@ class Children:
     def kill(self, name: str) -> None:
         self._children[name].kill()
 
-    def again(self, name: str) -> None:
-        self._children[name].again()
+    def renew(self, name: str) -> None:
+        """Stop it in order and start it again, with the environment as it is then."""
+        self._children[name].renew()
 
     def stop(self, name: str) -> None:
         """In order, and wait for it; harmless if it does not run."""
@@ -121,9 +124,13 @@ class Children:
             self._changed()
 
 
+#: a proxy is for the world, not for this machine
+_OPENER = build_opener(ProxyHandler({}))
+
+
 def _answers(url: str) -> bool:
     try:
-        with urlopen(url, timeout=_ANSWER_WITHIN) as answer:
+        with _OPENER.open(url, timeout=_ANSWER_WITHIN) as answer:
             return bool(answer.status == 200)
-    except OSError:
+    except (OSError, HTTPException):
         return False

@@ -7,10 +7,11 @@ with this process, however that ends.
 
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -37,7 +38,8 @@ from services.runtime.topics import require_topics
 __all__ = ["Plan", "Supervisor"]
 
 _READY_WITHIN_S = 60.0
-_POLL_S = 0.1
+#: between looks at what runs
+_LOOK_EVERY_S = 0.5
 _SANDBOX = "sandbox"
 #: the services that are told where providers are
 _CALLERS = ("dispatch", "tracker")
@@ -69,6 +71,7 @@ class Supervisor:
         self._settings = plan.settings
         self._catalogue: Catalogue | None = None
         self._binds: Binds | None = None
+        self._servers: Servers | None = None
         self._children: Children | None = None
         self._endpoints: Endpoints | None = None
         self._known_providers: dict[str, str] = {}
@@ -100,11 +103,16 @@ class Supervisor:
         return self
 
     def wait(self, seconds: float = math.inf) -> None:
-        """Until the time is over; raises the reason why a service cannot run any more."""
+        """Until the time is over, starting our servers again if need be.
+
+        Raises the reason why something cannot run any more.
+        """
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self._running().raise_failure()
-            time.sleep(_POLL_S)
+            if self._servers is not None:
+                self._servers.heal()
+            time.sleep(_LOOK_EVERY_S)
 
     def kill(self, service: str) -> None:
         """SIGKILL, for tests: it is started again."""
@@ -135,9 +143,9 @@ class Supervisor:
         plan = self._plan
         self._catalogue = _sound_catalogue(plan)
         self._occupy(plan.data)
-        servers = Servers(plan.data, plan.brokers, self._say)
-        self._stack.callback(servers.stop)
-        settings = servers.start(plan.settings)
+        self._servers = Servers(plan.data, plan.brokers, self._say)
+        self._stack.callback(self._servers.stop)
+        settings = self._servers.start(plan.settings)
         self._make_topics(settings)
         self._binds = Binds(settings)
         self._settings = self._binds.into(settings)
@@ -180,6 +188,8 @@ class Supervisor:
         addresses = run / f"{name}.addresses.json"
         return Spec(
             name=name,
+            # -P: a folder called services where we were called must not take their place
+            command=(sys.executable, "-P", "-m", f"services.{name}"),
             environment=lambda: binds.environment_of(name, self._told(), addresses, os.environ),
             log=self._plan.data / "logs" / f"{name}.log",
             address_file=addresses,
@@ -207,8 +217,9 @@ class Supervisor:
             providers = self._providers()
             if providers and providers != self._known_providers:
                 self._known_providers = providers
+                self._say(f"the sandbox is elsewhere now: renewing {', '.join(_CALLERS)}")
                 for name in _CALLERS:
-                    children.again(name)
+                    children.renew(name)
             self._write(self._endpoints)
 
     def _write(self, endpoints: Endpoints) -> None:
@@ -220,7 +231,10 @@ class Supervisor:
             pids=children.pids(),
             restarts=children.restarts(),
         )
-        write_endpoints(self._plan.data, self._endpoints)
+        try:
+            write_endpoints(self._plan.data, self._endpoints)
+        except OSError as error:
+            self._say(f"endpoints.json could not be written ({error.strerror})")
 
     def _stop_services(self) -> None:
         for name in self._names():
@@ -237,7 +251,7 @@ class Supervisor:
     def _say(self, sentence: str) -> None:
         """To whoever listens, and into a log of our own."""
         log = self._plan.data / "logs" / "up.log"
-        with log.open("a") as file:
+        with suppress(OSError), log.open("a") as file:
             file.write(f"{utc_now().isoformat(timespec='milliseconds')} {sentence}\n")
         self._tell(sentence)
 

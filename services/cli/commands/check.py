@@ -1,5 +1,6 @@
 """``lastword check``: everything wrong with a catalogue, at once."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from services.cli.options import as_json, catalogue_folder
 from services.cli.output import console, print_json
 from services.core.checking import Problem
 from services.providers import PROVIDERS
-from services.runtime.catalogue import check_catalogue
+from services.runtime.catalogue import check_catalogue, load_catalogue
 
 __all__ = ["check"]
 
@@ -36,15 +37,23 @@ def check(folder: Path | None, strict: bool, machine: bool) -> None:
     capabilities = {name: provider.capabilities for name, provider in PROVIDERS.items()}
     problems = sorted(check_catalogue(where, capabilities))
     wrong = [problem for problem in problems if problem.is_error or strict]
+    lanes = {} if any(problem.is_error for problem in problems) else _lanes(where)
     if machine:
-        print_json({"ok": not wrong, "problems": msgspec.to_builtins(problems)})
+        found = msgspec.to_builtins(problems)
+        print_json({"ok": not wrong, "problems": found, "types": lanes})
     else:
-        _show(where, problems)
+        _show(where, problems, lanes)
     if wrong:
         raise SystemExit(CHANGE)
 
 
-def _show(folder: Path, problems: list[Problem]) -> None:
+def _lanes(folder: Path) -> dict[str, str]:
+    """The lane of each type."""
+    types = load_catalogue(folder).catalogue.types
+    return {str(name): str(type.lane) for name, type in sorted(types.items())}
+
+
+def _show(folder: Path, problems: Sequence[Problem], lanes: Mapping[str, str]) -> None:
     for problem in problems:
         colour, word = ("red", "error") if problem.is_error else ("yellow", "warning")
         console.print(f"[{colour}]{word}[/]: ", end="")
@@ -55,6 +64,9 @@ def _show(folder: Path, problems: list[Problem]) -> None:
     else:
         told = f"it can be used ({_count(len(problems), 'warning')})"
     console.print(f"{folder}: {told}", markup=False, soft_wrap=True)
+    if lanes:
+        listed = ", ".join(f"{name} ({lane})" for name, lane in lanes.items())
+        console.print(f"types: {listed}", markup=False, soft_wrap=True)
 
 
 def _count(number: int, what: str) -> str:

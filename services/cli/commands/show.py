@@ -1,5 +1,6 @@
 """``lastword show``: one notification's state and its whole timeline."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,6 +27,8 @@ lastword show 0ce34b0b-ae09-469a-bad9-a6cbe99383fc --watch --timeout 60
 lastword show 0ce34b0b-ae09-469a-bad9-a6cbe99383fc --json --url http://tracker:8081
 """
 _ASK_EVERY_S = 0.3
+#: with a tracker that does not answer
+_PATIENCE_S = 10.0
 
 
 @command(_EXAMPLES)
@@ -96,10 +99,9 @@ def _print_line(line: Line) -> None:
 
 def _changes(tracker: Tracker, id: str, timeout: float | None) -> Iterator[bytes]:
     """The notification at each new revision, up to its end; raises ``Retryable`` when over time."""
-    until = None if timeout is None else time.monotonic() + timeout
+    until = math.inf if timeout is None else time.monotonic() + timeout
     revision = -1
-    while True:
-        raw = tracker.delivery(id)
+    for raw in _answers(tracker, id):
         if raw is not None:
             delivery = msgspec.json.decode(raw, type=Delivery)
             if delivery.revision != revision:
@@ -107,9 +109,24 @@ def _changes(tracker: Tracker, id: str, timeout: float | None) -> Iterator[bytes
                 yield raw
             if is_final(delivery):
                 return
-        if until is not None and time.monotonic() > until:
+        if time.monotonic() > until:
             raise Retryable(f"{id} has not come to its end within {timeout:g} s: look again")
         time.sleep(_ASK_EVERY_S)
+
+
+def _answers(tracker: Tracker, id: str) -> Iterator[bytes | None]:
+    """What the tracker says, again and again, over short absences of it."""
+    heard = time.monotonic()
+    while True:
+        try:
+            raw = tracker.delivery(id)
+        except Retryable:
+            if time.monotonic() - heard > _PATIENCE_S:
+                raise
+            time.sleep(_ASK_EVERY_S)
+            continue
+        heard = time.monotonic()
+        yield raw
 
 
 def _head(delivery: Delivery) -> None:

@@ -1,8 +1,6 @@
 """``lastword up``: everything on this machine, until Ctrl-C."""
 
-import signal
 from pathlib import Path
-from types import FrameType
 from typing import Literal, cast
 
 import click
@@ -22,6 +20,7 @@ from services.cli.options import (
     settings_from,
 )
 from services.cli.output import console, errors, print_json
+from services.cli.signals import stop_on_signals
 from services.cli.supervisor import Plan, Supervisor
 
 __all__ = ["up"]
@@ -32,8 +31,6 @@ lastword up --catalogue my/catalogue --time-scale 60
 lastword up --kafka broker1:9092 --postgres postgresql://lastword@db1/lastword
 LASTWORD_SECRET_TWILIO_OTP_AUTH_TOKEN=... lastword up --no-sandbox
 """
-
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @command(_EXAMPLES)
@@ -96,26 +93,20 @@ def up(
         partitions=partitions,
         brokers=cast(Literal[1, 3], int(brokers)),
     )
-    supervisor = Supervisor(plan, tell=lambda text: errors.print(text, markup=False, style="dim"))
-    for number in _STOPS:
-        signal.signal(number, _interrupt)
+    stop_on_signals(_tell)
     try:
-        with supervisor:
+        with Supervisor(plan, tell=_tell) as supervisor:
             if machine:
                 print_json(msgspec.to_builtins(supervisor.endpoints))
             else:
                 _show(supervisor.endpoints, folder)
             supervisor.wait()
     except KeyboardInterrupt:
-        errors.print("stopped", style="dim")
+        _tell("stopped")
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Stop once: what follows is bounded in time, and a second signal must not cut it short."""
-    for each in _STOPS:
-        signal.signal(each, signal.SIG_IGN)
-    errors.print("stopping; this takes some seconds", style="dim")
-    raise KeyboardInterrupt
+def _tell(sentence: str) -> None:
+    errors.print(sentence, markup=False, style="dim", soft_wrap=True)
 
 
 def _show(endpoints: Endpoints, folder: Path) -> None:
