@@ -1,11 +1,13 @@
 """What the whole suite shares: its options, and what happens where a tool is missing."""
 
+import functools
 import os
 import shutil
+import subprocess
 
 import pytest
 
-#: marker → how to tell whether the tool is there
+#: marker → the command that it needs
 _COMMANDS = {"needs_kcat": "kcat", "needs_java": "javac", "needs_docker": "docker"}
 
 
@@ -21,8 +23,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip where a tool is missing; fail where LASTWORD_REQUIRE_TOOLS asks for that."""
     for marker, command in _COMMANDS.items():
-        if item.get_closest_marker(marker) is None or shutil.which(command):
+        if item.get_closest_marker(marker) is None:
             continue
-        if os.environ.get("LASTWORD_REQUIRE_TOOLS"):
-            pytest.fail(f"{command} is needed here and is not installed")
-        pytest.skip(f"needs {command}")
+        lack = _lack(command)
+        if lack and os.environ.get("LASTWORD_REQUIRE_TOOLS"):
+            pytest.fail(f"{lack}, and it is needed here")
+        if lack:
+            pytest.skip(lack)
+
+
+@functools.cache
+def _lack(command: str) -> str | None:
+    """What keeps it from being used."""
+    if shutil.which(command) is None:
+        return f"{command} is not installed"
+    if command == "docker" and not _docker_answers():
+        return "no Docker engine answers (start dockerd)"
+    return None
+
+
+def _docker_answers() -> bool:
+    """The client can be there without an engine, which ``docker version`` asks."""
+    asked = ["docker", "version", "--format", "{{.Server.Version}}"]
+    try:
+        return subprocess.run(asked, capture_output=True, timeout=30).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
