@@ -19,6 +19,8 @@ class OutcomeKind(StrEnum):
     REFUSED_CONTENT = "refused_content"
     #: it will take nothing from this account until a person mends it
     REFUSED_ACCOUNT = "refused_account"
+    #: refused with the whole batch it was in, perhaps for another message's fault
+    REFUSED_BATCH = "refused_batch"
     #: not taken; later, perhaps after ``retry_after``
     THROTTLED = "throttled"
     #: definitely not taken: no connection, or the provider said so
@@ -37,6 +39,7 @@ class Next(StrEnum):
     NEXT_LEG = "the next leg that the recipient can receive, else close as failed"
     RECONCILE = "ask, or wait for the receipt; never resend before"
     SAME_AGAIN = "choose again"
+    AGAIN_ALONE = "choose again, for a request of its own"
 
 
 class OutcomeRule(msgspec.Struct, frozen=True):
@@ -52,6 +55,7 @@ OUTCOMES: Mapping[OutcomeKind, OutcomeRule] = {
     OutcomeKind.REFUSED_RECIPIENT: OutcomeRule(False, False, Next.NEXT_LEG),
     OutcomeKind.REFUSED_CONTENT: OutcomeRule(False, False, Next.NEXT_LEG),
     OutcomeKind.REFUSED_ACCOUNT: OutcomeRule(False, True, Next.NEXT_ACCOUNT),
+    OutcomeKind.REFUSED_BATCH: OutcomeRule(False, False, Next.AGAIN_ALONE),
     OutcomeKind.THROTTLED: OutcomeRule(False, True, Next.NEXT_ACCOUNT),
     OutcomeKind.UNAVAILABLE: OutcomeRule(False, True, Next.NEXT_ACCOUNT),
     OutcomeKind.UNKNOWN: OutcomeRule(None, False, Next.RECONCILE),

@@ -34,6 +34,8 @@ class Progress(Struct, frozen=True, kw_only=True):
     refused: frozenset[int] = frozenset()
     #: attempts not taken, one after the other, in this leg
     failures: int = 0
+    #: not to share a request with others any more
+    alone: bool = False
     #: why the next attempt is made where it is made
     why: str = ""
 
@@ -56,6 +58,8 @@ def after(legs: Sequence[Leg], progress: Progress, outcome: Outcome) -> tuple[St
             return Step.PARK, replace(progress, attempts=made)
         case Next.SAME_AGAIN:
             return Step.AGAIN, replace(progress, attempts=made, why=why)
+        case Next.AGAIN_ALONE:
+            return Step.AGAIN, replace(progress, attempts=made, alone=True, why=why)
         case Next.NEXT_ACCOUNT:
             failures = progress.failures + 1
             return Step.AGAIN, replace(progress, attempts=made, failures=failures, why=why)

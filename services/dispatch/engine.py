@@ -110,7 +110,10 @@ class Engine:
         """By account, no more in one than its batch."""
         by_account: dict[AccountName, list[Flight]] = {}
         for flight in flights:
-            by_account.setdefault(flight.account, []).append(flight)
+            if flight.candidate.progress.alone:
+                yield [flight]
+            else:
+                by_account.setdefault(flight.account, []).append(flight)
         for name, group in by_account.items():
             most = self._accounts[name].batch
             for start in range(0, len(group), most):

@@ -10,6 +10,7 @@ on sending for us. Nothing is ever sent again by itself: no redirects, no retrie
 import asyncio
 import socket
 from collections.abc import Mapping
+from io import BytesIO
 from types import SimpleNamespace
 from typing import Self
 
@@ -25,6 +26,7 @@ from services.runtime.clock import boot_seconds
 
 __all__ = ["HttpSender"]
 
+_LARGE_BYTES = 512 * 1024
 _MOST_REPLY_BYTES = 4 * 1024 * 1024
 #: idle connections are dropped before any vendor's own limit, so that few sends meet a dead one
 _KEEP_ALIVE_S = 15.0
@@ -114,7 +116,8 @@ class HttpSender:
             request.method,
             _exact(request.url),
             headers=request.headers,
-            data=request.body,
+            # aiohttp would rather read a large body than be handed it
+            data=BytesIO(request.body) if len(request.body) > _LARGE_BYTES else request.body,
             allow_redirects=False,
             trace_request_ctx=flight,
         ) as reply:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.core.errors import LastwordError
 from services.core.identifiers import AccountName
 from services.core.ledger import Settlement, SettlementAnswer
 from services.core.outcomes import Outcome, OutcomeKind
-from services.core.ports import Access, Message, Provider
+from services.core.ports import Access, Message, Provider, Response
 from services.core.publications import closed, settled
 from services.dispatch.accounts import backoff_s
 from services.dispatch.claims import Flight
@@ -24,6 +25,7 @@ from services.runtime.metrics import SEND_SECONDS
 __all__ = ["Sends"]
 
 _SETTLE_MOST = 200
+_FOR_ALL = (OutcomeKind.REFUSED_CONTENT, OutcomeKind.REFUSED_RECIPIENT)
 
 
 class _Landed(Struct, frozen=True):
@@ -78,7 +80,7 @@ class Sends:
         SEND_SECONDS.labels(access.account.name).observe(time.monotonic() - started)
         if isinstance(reply, Outcome):
             return [reply] * len(flights)
-        return provider.read_response(messages, reply)
+        return _apart(provider.read_response(messages, reply), reply)
 
     async def run(self) -> None:
         """Settle what has landed, as much at once as there is."""
@@ -116,6 +118,16 @@ class Sends:
         # every account of the leg is tried at once; only then it waits
         rounds = candidate.progress.failures - len(candidate.leg.accounts) + 1
         state.put_back(candidate, backoff_s(rounds, state.jitter()) if rounds > 0 else 0.0)
+
+
+def _apart(outcomes: Sequence[Outcome], reply: Response) -> Sequence[Outcome]:
+    """A refusal of a whole batch says nothing of any one message: each is tried alone."""
+    if len(outcomes) == 1 or reply.status < 300:
+        return outcomes
+    return [
+        replace(one, kind=OutcomeKind.REFUSED_BATCH) if one.kind in _FOR_ALL else one
+        for one in outcomes
+    ]
 
 
 def _as_held(outcome: Outcome, answer: SettlementAnswer) -> Outcome:

@@ -36,6 +36,11 @@ def _access(account: Account, providers: Mapping[str, Provider], settings: Setti
             f"account {account.name!r}: there is no provider {account.provider!r}; known: {known}"
         )
     base_url = settings.base_urls.get(provider.name, provider.default_base_url)
+    missing = [n for n in provider.capabilities.settings if not account.settings.get(n)]
+    if missing:
+        raise Misconfigured(
+            f"accounts.{account.name}.settings: {provider.name} needs {', '.join(missing)}"
+        )
     return Access(
         account=account,
         base_url=base_url.rstrip("/"),

@@ -11,7 +11,7 @@ def test_each_outcome_has_a_row() -> None:
 
 @pytest.mark.parametrize("kind", OutcomeKind)
 def test_only_what_was_definitely_not_taken_is_tried_again_at_once(kind: OutcomeKind) -> None:
-    again = (Next.NEXT_ACCOUNT, Next.NEXT_LEG, Next.SAME_AGAIN)
+    again = (Next.NEXT_ACCOUNT, Next.NEXT_LEG, Next.SAME_AGAIN, Next.AGAIN_ALONE)
     assert (OUTCOMES[kind].next in again) == (OUTCOMES[kind].taken is False)
 
 
