@@ -32,6 +32,7 @@ __all__ = [
     "RequestSeen",
     "cancelled_id",
     "happened_at",
+    "identity",
     "in_order",
     "is_ours",
     "requested_id",
@@ -76,6 +77,11 @@ def requested_id(notification: NotificationId) -> EventId:
 def cancelled_id(notification: NotificationId) -> EventId:
     """The id of the line of its cancel: one line, however often it is repeated."""
     return event_id(notification, "cancel requested")
+
+
+def identity(entry: Entry) -> tuple[NotificationId, EventId]:
+    """What tells lines apart. An event's id alone is a vendor's word in the case of receipts."""
+    return entry.notification_id, entry.event_id
 
 
 def version(entry: RequestSeen | CancelSeen) -> tuple[bool, datetime, Origin]:

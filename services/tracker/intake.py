@@ -13,7 +13,7 @@ from psycopg.errors import ProgramLimitExceeded
 
 from services.core.errors import PoisonEvent
 from services.core.events import DeliveryState
-from services.core.identifiers import EventId
+from services.core.identifiers import EventId, NotificationId
 from services.core.record import Record
 from services.core.requested import dead_letter_headers
 from services.core.topics import STATE, dead_letters
@@ -21,7 +21,7 @@ from services.runtime.consumer import Partition, next_offsets
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEAD_LETTERS
 from services.runtime.producer import LogProducer, OutRecord
-from services.tracker.entries import Entry, what
+from services.tracker.entries import Entry, identity, what
 from services.tracker.patience import Patience
 from services.tracker.reading import Reading
 from services.tracker.store import (
@@ -132,7 +132,7 @@ class Intake:
     def _fold(self, records: Sequence[Record]) -> list[DeliveryState]:
         entries: list[Entry] = []
         letters: list[_Letter] = []
-        sources: dict[EventId, Record] = {}
+        sources: dict[tuple[NotificationId, EventId], Record] = {}
         for record in records:
             try:
                 entry = self._reading.entry_of(record)
@@ -141,10 +141,10 @@ class Intake:
                 continue
             if entry is not None:
                 entries.append(entry)
-                sources[entry.event_id] = record
+                sources[identity(entry)] = record
 
         def bury(contradicting: Sequence[Entry]) -> None:
-            found = [_contradiction(sources[entry.event_id], entry) for entry in contradicting]
+            found = [_contradiction(sources[identity(entry)], entry) for entry in contradicting]
             self._bury([*letters, *found])
 
         batch = Batch(entries=entries, moves=self._moves(records))

@@ -27,6 +27,7 @@ from services.tracker.entries import (
     Entry,
     RequestSeen,
     happened_at,
+    identity,
     is_ours,
     version,
     what,
@@ -160,14 +161,14 @@ def _move(connection: Connection, moves: Sequence[Move]) -> None:
 
 def _add(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
     """Store the entries; those that were not known before, in the order of the log."""
-    told: dict[EventId, Entry] = {}
+    told: dict[tuple[object, ...], Entry] = {}
     for entry in entries:
-        known = told.setdefault(entry.event_id, entry)
+        known = told.setdefault(identity(entry), entry)
         if _is_earlier(entry, known):
-            told[entry.event_id] = entry
+            told[identity(entry)] = entry
     lines = _json([_line(entry) for entry in told.values()])
-    added = {id for (id,) in _rows(connection, "add_entries", lines=lines)}
-    return [entry for id, entry in told.items() if id in added]
+    added = set(_rows(connection, "add_entries", lines=lines))
+    return [entry for place, entry in told.items() if place in added]
 
 
 def _is_earlier(entry: Entry, known: Entry) -> bool:

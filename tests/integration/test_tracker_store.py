@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from services.core.events import CloseReason, DeliveryState, ReceiptKind
 from services.core.identifiers import NotificationId, SupersessionKey
@@ -139,6 +139,15 @@ def of(id: NotificationId) -> list[Entry]:
         receipt(ReceiptKind.DELIVERED, id=id),
         receipt(ReceiptKind.OPENED, id=id, seconds=300),
     ]
+
+
+def test_an_event_id_that_two_notifications_share_is_a_line_of_each(
+    connection: Connection, shelf: Shelf
+) -> None:
+    other = NotificationId(UUID(int=77))
+    mine = receipt(ReceiptKind.DELIVERED)
+    shelf.take(mine, replace(mine, notification_id=other))
+    assert columns(connection)["status"] == columns(connection, other)["status"] == "delivered"
 
 
 def test_two_trackers_at_once_lose_nothing(database: str, connection: Connection) -> None:

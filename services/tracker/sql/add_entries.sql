@@ -16,4 +16,4 @@ WHERE t.kind IN ('requested', 'cancel requested')
          t.event #>> '{origin,topic_id}' COLLATE "C",
          (t.event #>> '{origin,partition}')::bigint,
          (t.event #>> '{origin,offset}')::bigint)
-RETURNING t.event_id
+RETURNING t.notification_id, t.event_id
