@@ -1,0 +1,90 @@
+"""Bugs for negative controls: with one of them planted, an acceptance test has to fail.
+
+Python imports this module at its start where the folder is on ``PYTHONPATH``, and only
+``Engine.planted`` puts it there, for the one service that it starts again. No service knows of it.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+
+
+def unmoved() -> None:
+    """The router takes a record on the wrong partition as if it stood on the right one."""
+    from services.core.requested import Misplaced, ReadRecord, read_requested
+    from services.router import decide
+
+    def read(*arguments: object, **named: object) -> ReadRecord:
+        found = read_requested(*arguments, **named)  # type: ignore[arg-type]
+        return found.read if isinstance(found, Misplaced) else found
+
+    decide.read_requested = read  # type: ignore[attr-defined]
+
+
+def swallowed() -> None:
+    """The router passes over what it cannot read, and tells nobody."""
+    from services.core.record import Record
+    from services.router.app import Router
+    from services.router.decide import Dead, Output
+    from services.runtime.producer import OutRecord
+
+    written = Router._written
+
+    def without_dead(router: Router, record: Record, output: Output) -> list[OutRecord]:
+        return [] if isinstance(output, Dead) else written(router, record, output)
+
+    Router._written = without_dead  # type: ignore[method-assign,assignment]
+
+
+def poison_stops() -> None:
+    """What cannot be understood is an error like any other, so that it stops the service."""
+    from services.core.errors import PoisonEvent
+
+    def fail(error: PoisonEvent, *arguments: object, **named: object) -> None:
+        raise RuntimeError("planted: a record that stops the service")
+
+    PoisonEvent.__init__ = fail  # type: ignore[method-assign,assignment]
+
+
+def made_again() -> None:
+    """Dispatch takes every attempt that was open when it died for one that was never made."""
+    import psycopg
+
+    from services.runtime.ledger.postgres import PostgresLedger
+
+    entered = PostgresLedger.__aenter__
+
+    async def forgetful(ledger: PostgresLedger) -> PostgresLedger:
+        await entered(ledger)
+        with psycopg.connect(ledger._dsn) as connection:
+            connection.execute(
+                "UPDATE ledger.attempts SET outcome = 'unavailable',"
+                " settled_at = clock_timestamp() WHERE outcome IS NULL"
+            )
+            connection.execute("UPDATE ledger.keys SET open_claim = NULL, open_until = NULL")
+        return ledger
+
+    PostgresLedger.__aenter__ = forgetful  # type: ignore[method-assign,assignment]
+
+
+def answered_early() -> None:
+    """Ingest says 202 before Kafka has said that it has the record."""
+    from services.runtime.producer import LogProducer, OutRecord
+
+    async def publish(producer: LogProducer, records: Sequence[OutRecord]) -> None:
+        async def later() -> None:
+            await asyncio.sleep(1.0)
+            producer.start(records)
+
+        _waiting.append(asyncio.create_task(later()))
+
+    LogProducer.publish_async = publish  # type: ignore[method-assign,assignment]
+
+
+_waiting: list[asyncio.Task[None]] = []
+BUGS: Mapping[str, Callable[[], None]] = {
+    bug.__name__: bug for bug in (unmoved, swallowed, poison_stops, made_again, answered_early)
+}
+
+if "PLANTED_BUG" in os.environ:
+    BUGS[os.environ["PLANTED_BUG"]]()
