@@ -77,17 +77,20 @@ class Unreadable(ValueError):
     """An answer that says yes, in words that are not Lastword's."""
 
 
-class _Problem(Struct, frozen=True):
+class _Problem(Struct, frozen=True, kw_only=True):
     title: str = ""
     detail: str = ""
     errors: tuple[Fault, ...] = ()
 
+    def __str__(self) -> str:
+        # with errors, the detail only says them again
+        return self.title if self.errors else self.detail or self.title
 
-class _Item(Struct, frozen=True):
+
+class _Item(_Problem, frozen=True, kw_only=True):
     status: int
     id: NotificationId | None = None
     key: SupersessionKey | None = None
-    problem: _Problem = _Problem()
 
 
 class _Batch(Struct, frozen=True):
@@ -134,11 +137,11 @@ def _read_item(item: _Item) -> Sent | Refused | Again:
         if item.id is None or item.key is None:
             return Again("the answer names no id and key", doubtful=True)
         return Sent(item.id, item.key)
-    return _unhappy(item.status, item.problem, None)
+    return _unhappy(item.status, item, None)
 
 
 def _unhappy(status: int, problem: _Problem, retry_after: float | None) -> Refused | Again:
-    said = f"HTTP {status}: {problem.detail or problem.title}".removesuffix(": ")
+    said = f"HTTP {status}: {problem}".removesuffix(": ")
     if status >= 500 or status in (408, 425, 429):
         # 429 alone says for certain that nothing was taken
         return Again(said, status != 429, retry_after)

@@ -163,4 +163,7 @@ def _configuration(properties: Mapping[str, object], timeout: float) -> dict[str
         said = str(given.get(name, value)).lower().replace("-1", "all")
         if said != value:
             raise Misconfigured(f"the Kafka properties: {name} has to be {value}, or left out")
-    return {**_DEFAULTS, **given, **_FIXED, "message.timeout.ms": round(timeout * 1000)}
+    whole = round(timeout * 1000)
+    # a topic that is missing is said to be so before the time is over
+    missing = {"topic.metadata.propagation.max.ms": min(10_000, whole // 2)}
+    return {**_DEFAULTS, **missing, **given, **_FIXED, "message.timeout.ms": whole}

@@ -121,7 +121,8 @@ def _reply(fate: Fate, happy: object) -> Answer:
 def _item(fate: Fate, id: UUID) -> object:
     if fate is Fate.TAKEN:
         return {"status": 202, "id": str(id), "key": "k"}
-    return {"status": _STATUS[fate], "problem": msgspec.json.decode(_problem(fate))}
+    document: object = msgspec.json.decode(_problem(fate))
+    return document
 
 
 def _problem(fate: Fate) -> bytes:
