@@ -12,7 +12,7 @@ from services.cli.output import console, print_json
 from services.cli.producer import Way, way_options
 from services.core.errors import Misconfigured
 
-__all__ = ["send"]
+__all__ = ["data_of", "send"]
 
 _EXAMPLES = """
 lastword send login_code --user u1 --email u1@example.test --data code=123456
@@ -59,7 +59,7 @@ def send(
     supersedes an older one that has not been sent. Exit code 1 means not known: send it again with
     the same --id.
     """
-    data = _data(pairs, data_json)
+    data = data_of(pairs, data_json)
     to = {name: value for name, value in (("email", email), ("phone", phone)) if value}
     if not to:
         raise Misconfigured("give --email, --phone or both")
@@ -75,7 +75,8 @@ def send(
         console.print(f"\nWhat became of it: lastword show {sent.id}", soft_wrap=True)
 
 
-def _data(pairs: Sequence[str], text: str | None) -> Mapping[str, object]:
+def data_of(pairs: Sequence[str], text: str | None) -> Mapping[str, object]:
+    """The object, and the pairs over it; raises ``Misconfigured``."""
     data: dict[str, object] = {}
     if text is not None:
         whole = _decoded("--data-json", sys.stdin.read() if text == "-" else text)
