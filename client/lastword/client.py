@@ -86,7 +86,7 @@ class Lastword:
     ) -> Sent:
         """Tells one user one thing; the parameters are the fields of ``Notification``.
 
-        Raises ``Rejected``, ``Unauthorised``, or ``NotKnown`` once the time is over.
+        Raises ``Rejected`` or ``Unauthorised``, and ``NotKnown`` once the time is over.
         """
         notification = Notification(
             user=user,

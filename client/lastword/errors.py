@@ -21,7 +21,7 @@ class LastwordError(Exception):
 
 
 class Misconfigured(LastwordError):
-    """The client was set up wrongly: change the call that the message names."""
+    """The client was set up wrongly, or calls another server: nothing was taken; set it right."""
 
 
 class Rejected(LastwordError):

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from lastword.contract import NotificationId, SupersessionKey
-from lastword.errors import Fault, LastwordError, Rejected, Unauthorised
+from lastword.errors import Fault, LastwordError, Misconfigured, Rejected, Unauthorised
 from lastword.notification import Sent
 
 __all__ = [
@@ -147,8 +147,9 @@ def _unhappy(status: int, problem: _Problem, retry_after: float | None) -> Refus
         return Again(said, status != 429, retry_after)
     if status in (401, 403):
         return Refused(Unauthorised(said))
-    if not problem.title and not problem.detail:
-        said += "; is this the address of Lastword's ingest service?"
+    if status < 400 or status in (404, 405) or not problem.title:
+        # a proxy or another server: nothing is said of the notification itself
+        return Refused(Misconfigured(f"{said}; is it the address of Lastword's ingest service?"))
     faults = tuple(Fault(_IN_BATCH.sub("#", f.pointer), f.detail) for f in problem.errors)
     return Refused(Rejected(said, faults, status))
 

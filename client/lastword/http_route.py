@@ -1,7 +1,7 @@
 """Lastword over HTTP, as programs: what to post, and whether to post it again.
 
-Pure. ``Rejected`` and ``Unauthorised`` are said only where no try can have been taken;
-otherwise, whatever the last answer was, ``NotKnown``.
+Pure. ``Rejected``, ``Unauthorised`` and ``Misconfigured`` are said only where no try can have been
+taken; otherwise, whatever the last answer was, ``NotKnown``.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence

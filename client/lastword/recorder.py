@@ -7,6 +7,7 @@ import msgspec
 from lastword.contract import (
     DEFAULT_TENANT,
     NotificationCancelled,
+    NotificationId,
     NotificationRequested,
     SupersessionKey,
 )
@@ -29,6 +30,7 @@ class Recorder:
         self.cancelled: list[NotificationCancelled] = []
         self._pending: dict[SupersessionKey, NotificationRequested] = {}
         self._failures: list[LastwordError] = []
+        self._ids: set[NotificationId | None] = set()
 
     def fail_next(self, error: LastwordError, times: int = 1) -> None:
         """The next ``times`` notifications or cancellations are not taken, for ``error``."""
@@ -69,7 +71,7 @@ class Recorder:
 
     def clear(self) -> None:
         """Forgets everything, failures to come included."""
-        for kept in (self.sent, self.cancelled, self._pending, self._failures):
+        for kept in (self.sent, self.cancelled, self._pending, self._failures, self._ids):
             kept.clear()
 
     def take(self, event: NotificationRequested | NotificationCancelled) -> SupersessionKey:
@@ -95,8 +97,9 @@ class Recorder:
         return key
 
     def _request(self, key: SupersessionKey, request: NotificationRequested) -> None:
-        if any(request.id == each.id for each in self.sent):
+        if request.id in self._ids:
             return
+        self._ids.add(request.id)
         self.sent.append(request)
         self._pending.pop(key, None)
         self._pending[key] = request

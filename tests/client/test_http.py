@@ -188,8 +188,23 @@ async def test_a_key_that_is_not_enough_is_not_tried_again(
 
 async def test_another_server_is_named_as_the_likely_cause(connect: Connect, url: str) -> None:
     async with connect(f"{url}/elsewhere") as client:
-        with pytest.raises(Rejected, match="address of Lastword"):
+        with pytest.raises(Misconfigured, match="address of Lastword"):
             await client.send(user="u1", type="welcome", to=TO)
+
+
+@pytest.mark.parametrize("status", [301, 400, 404, 405, 413])
+async def test_a_refusal_that_is_not_lastwords_says_nothing_of_the_notification(
+    connect: Connect, ingest: Ingest, url: str, status: int
+) -> None:
+    async def proxy(request: web.Request, body: bytes) -> web.StreamResponse:
+        return web.Response(status=status, text="<html>", content_type="text/html")
+
+    ingest.faults = [proxy, proxy]
+    async with connect(url) as client:
+        with pytest.raises(Misconfigured, match=str(status)):
+            await client.send(user="u1", type="welcome", to=TO)
+        [result] = await client.send_many([Notification(user="u1", type="welcome", to=TO)])
+    assert isinstance(result, Misconfigured)
 
 
 async def test_many_go_in_one_post_and_each_has_its_result(
