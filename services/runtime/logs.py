@@ -26,11 +26,22 @@ def redact(
     return event
 
 
+def _naming(service: str) -> structlog.typing.Processor:
+    """The service's name on every line, from whatever thread it comes."""
+
+    def name(
+        _logger: object, _method: str, event: MutableMapping[str, object]
+    ) -> MutableMapping[str, object]:
+        return {"service": service, **event}
+
+    return name
+
+
 def configure_logs(service: str, level: str = "info") -> None:
     """Once at the start of a process."""
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _naming(service),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -42,7 +53,6 @@ def configure_logs(service: str, level: str = "info") -> None:
         ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    structlog.contextvars.bind_contextvars(service=service)
 
 
 class _Forward(logging.Handler):
