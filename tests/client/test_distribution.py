@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.client.guide import blocks
+
 CLIENT = Path(__file__).parents[2] / "client"
 
 USERS_TEST = """
@@ -71,7 +73,8 @@ def test_the_wheel_needs_msgspec_and_httpx_and_kafka_only_on_request(wheel: Path
 
 
 def test_a_users_own_tests_find_the_fixtures_with_nothing_said(wheel: Path, tmp_path: Path) -> None:
-    (tmp_path / "test_users.py").write_text(USERS_TEST)
+    [of_the_guide] = blocks("producing.md", "python", "def test_")
+    (tmp_path / "test_users.py").write_text(USERS_TEST + of_the_guide)
     run = subprocess.run(
         [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:asyncio"],
         cwd=tmp_path,
@@ -79,7 +82,7 @@ def test_a_users_own_tests_find_the_fixtures_with_nothing_said(wheel: Path, tmp_
         capture_output=True,
         text=True,
     )
-    assert "2 passed" in run.stdout, run.stdout + run.stderr
+    assert "3 passed" in run.stdout, run.stdout + run.stderr
     assert "1 failed" in run.stdout
     assert "no password_reset to u2 was sent; these were: password_reset to u1" in run.stdout
 

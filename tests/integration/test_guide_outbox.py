@@ -29,7 +29,7 @@ from lastword import (
 )
 from lastword.fakes import FakeLastword
 from tests.client.ingest_stub import Ingest, hang, serving
-from tests.integration.guide import blocks
+from tests.client.guide import blocks
 
 PAGE = "producing.md"
 Connection = psycopg.Connection

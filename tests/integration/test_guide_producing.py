@@ -14,7 +14,7 @@ from services.core.events import NotificationCancelled, NotificationRequested
 from services.core.identifiers import id_from_idempotency_key
 from services.runtime.settings import Settings
 from services.runtime.topics import create_topics
-from tests.integration.guide import blocks
+from tests.client.guide import blocks
 from tests.integration.test_ingest import SHOP, read, running
 
 PAGE = "producing.md"
