@@ -1,7 +1,8 @@
 """How a process is told where things are: environment variables, all under ``LASTWORD_``.
 
 The command line sets the same variables for what it starts. Any librdkafka property passes through
-as ``LASTWORD_KAFKA_X_<PROPERTY>``: ``LASTWORD_KAFKA_X_SASL_MECHANISM`` is ``sasl.mechanism``. A
+as ``LASTWORD_KAFKA_X_<PROPERTY>``: ``LASTWORD_KAFKA_X_SASL_MECHANISM`` is ``sasl.mechanism``, and
+two underscores are one: ``LASTWORD_KAFKA_X_LOG__LEVEL`` is ``log_level``. A
 secret of an account is ``LASTWORD_SECRET_<ACCOUNT>_<SECRET>``, upper case, ``-`` as ``_``.
 """
 
@@ -108,12 +109,12 @@ def to_environment(settings: Settings) -> dict[str, str]:
         if name == "bootstrap.servers":
             variables["LASTWORD_KAFKA"] = value
         else:
-            variables[_KAFKA_X + name.upper().replace(".", "_")] = value
+            variables[_KAFKA_X + _variable(name)] = value
     for name, value in settings.registry.items():
         if name == "url":
             variables["LASTWORD_REGISTRY"] = value
         else:
-            variables[_REGISTRY_X + name.upper().replace(".", "_")] = value
+            variables[_REGISTRY_X + _variable(name)] = value
     variables |= {_BASE_URL + name.upper(): url for name, url in settings.base_urls.items()}
     variables |= {_SECRET + name: secret for name, secret in settings.secrets.items()}
     variables["LASTWORD_CATALOGUE"] = str(settings.catalogue)
@@ -128,8 +129,16 @@ def _group(environment: Mapping[str, str], prefix: str, *, dotted: bool = False)
     for variable, value in environment.items():
         if variable.startswith(prefix):
             name = variable.removeprefix(prefix)
-            found[name.lower().replace("_", ".") if dotted else name] = value
+            found[_property(name) if dotted else name] = value
     return found
+
+
+def _property(variable: str) -> str:
+    return "_".join(part.replace("_", ".") for part in variable.lower().split("__"))
+
+
+def _variable(property: str) -> str:
+    return property.upper().replace("_", "__").replace(".", "_")
 
 
 def _number(environment: Mapping[str, str], variable: str, default: float) -> float:

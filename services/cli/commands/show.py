@@ -19,7 +19,7 @@ from services.cli.timeline import COLOURS, Delivery, Line, is_final, row_of
 from services.cli.tracker import Tracker
 from services.core.errors import Retryable
 
-__all__ = ["show"]
+__all__ = ["print_delivery", "show"]
 
 _EXAMPLES = """
 lastword show 0ce34b0b-ae09-469a-bad9-a6cbe99383fc
@@ -65,7 +65,11 @@ def _once(tracker: Tracker, id: str, machine: bool) -> None:
     if machine:
         print_json(msgspec.json.decode(raw))
         return
-    delivery = msgspec.json.decode(raw, type=Delivery)
+    print_delivery(msgspec.json.decode(raw, type=Delivery))
+
+
+def print_delivery(delivery: Delivery) -> None:
+    """Its state and its timeline, for people."""
     _head(delivery)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("time (UTC)", "what", "try", "account"):

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -15,12 +16,16 @@ from rich.table import Table
 import services
 from lastword import AsyncLastword
 from services.cli.command import command
+from services.cli.commands.show import print_delivery
 from services.cli.demo.play import Play, Played
 from services.cli.demo.script import TIME_SCALE, Scene, write_scene
 from services.cli.demo.verdict import Report, judge
 from services.cli.demo.view import watching
 from services.cli.output import console, errors
+from services.cli.signals import stop_on_signals
 from services.cli.supervisor import Plan, Supervisor
+from services.cli.timeline import Delivery
+from services.cli.tracker import Tracker
 from services.core.catalogue import Catalogue
 from services.core.errors import Misconfigured
 from services.runtime.catalogue import load_catalogue
@@ -39,6 +44,7 @@ lastword demo --report reports/demo.json
 @command(_EXAMPLES)
 @click.option(
     "--data",
+    "--home",
     "folder",
     type=click.Path(path_type=Path),
     default=Path(".lastword/demo"),
@@ -68,8 +74,9 @@ def demo(folder: Path, report: Path, seed: int) -> None:
     scene = write_scene(seed)
     started = time.monotonic()
     plan = Plan(data=folder, settings=settings)
-    with Supervisor(plan, tell=lambda text: errors.print(text, markup=False, style="dim")) as up:
-        errors.print(f"all is up after {time.monotonic() - started:.0f} s", style="dim")
+    stop_on_signals(_tell)
+    with Supervisor(plan, tell=_tell) as up:
+        _tell(f"all is up after {time.monotonic() - started:.0f} s")
         played = asyncio.run(perform(up, scene, catalogue, console))
         result = judge(
             played.asked,
@@ -78,13 +85,17 @@ def demo(folder: Path, report: Path, seed: int) -> None:
             waiting=scene.waiting,
             email_back_at=played.email_back_at,
         )
-        asyncio.run(_show(up, scene, played, result))
+        _show(up, scene, played, result)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
-    errors.print(f"{report}; {time.monotonic() - started:.0f} s in all", style="dim")
+    _tell(f"{report}; {time.monotonic() - started:.0f} s in all")
     if not result.kept():
         errors.print("A promise was broken: see the table above.", style="bold red")
         sys.exit(1)
+
+
+def _tell(sentence: str) -> None:
+    errors.print(sentence, markup=False, style="dim", soft_wrap=True)
 
 
 async def perform(up: Supervisor, scene: Scene, catalogue: Catalogue, out: Console) -> Played:
@@ -111,21 +122,19 @@ async def perform(up: Supervisor, scene: Scene, catalogue: Catalogue, out: Conso
             return await play.perform()
 
 
-async def _show(up: Supervisor, scene: Scene, played: Played, report: Report) -> None:
+def _show(up: Supervisor, scene: Scene, played: Played, report: Report) -> None:
     console.print(_ledger_table(played))
     console.print(_report_table(report))
-    waited = sorted(scene.waiting - scene.with_phone)
+    waited = scene.waiting - scene.with_phone
     newest = {one.user: one.id for one in played.asked if one.user in waited}
     if not newest:
         return
-    user = next(iter(sorted(newest)))
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{up.endpoints.tracker}/v1/deliveries/{newest[user]}") as reply,
-    ):
-        delivery = msgspec.json.decode(await reply.read())
-    console.print(f"\nThe last of the requests of {user}, from end to end:", markup=False)
-    console.print(timeline_table(delivery))
+    user = min(newest)
+    with closing(Tracker(up.endpoints.tracker)) as tracker:
+        raw = tracker.delivery(newest[user])
+    if raw is not None:
+        console.print(f"\nThe newest of the requests of {user}, from end to end:", markup=False)
+        print_delivery(msgspec.json.decode(raw, type=Delivery))
 
 
 def _ledger_table(played: Played) -> Table:
@@ -148,15 +157,4 @@ def _report_table(report: Report) -> Table:
         broken = name in ("duplicates", "lost", "stale", "late") and count
         style = "bold red" if broken else None
         table.add_row(name.replace("_", " "), str(count), style=style)
-    return table
-
-
-def timeline_table(delivery: dict[str, object]) -> Table:
-    table = Table(show_edge=False)
-    for column in ("at", "what", "account", "why"):
-        table.add_column(column)
-    timeline = delivery.get("timeline")
-    for line in timeline if isinstance(timeline, list) else []:
-        why = " ".join(str(line[name]) for name in ("reason", "detail") if line.get(name))
-        table.add_row(str(line["at"])[11:23], line["what"], line.get("account", ""), why)
     return table
