@@ -28,8 +28,8 @@ from lastword import (
     Unauthorised,
 )
 from lastword.fakes import FakeLastword
-from tests.client.ingest_stub import Ingest, hang, serving
 from tests.client.guide import blocks
+from tests.client.ingest_stub import Ingest, hang, serving
 
 PAGE = "producing.md"
 Connection = psycopg.Connection
