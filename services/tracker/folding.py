@@ -26,8 +26,6 @@ GROUP = "lastword.tracker"
 _MOST = 2000
 _WAIT_S = 0.2
 _TELL_EVERY_S = 1.0
-#: no offset is as high, so a partition without a position has no records of ours
-_NEVER = 2**63
 
 
 class Folding:
@@ -106,13 +104,12 @@ class Folding:
                 LAG.remove(GROUP, topic, str(number))
 
     def _ours(self, records: Sequence[Record]) -> list[Record]:
-        """Without what a partition that has just gone left behind."""
+        """Without what a partition that has just gone left behind.
+
+        An offset below our position means that the log was set back: what follows is read again.
+        """
         positions = self._intake.positions
-        return [
-            record
-            for record in records
-            if record.offset >= positions.get((record.topic, record.partition), _NEVER)
-        ]
+        return [record for record in records if (record.topic, record.partition) in positions]
 
     def _publish_left(self) -> None:
         if self._left:

@@ -21,6 +21,7 @@ from services.runtime.consumer import Partition, next_offsets
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEAD_LETTERS
 from services.runtime.producer import LogProducer, OutRecord
+from services.tracker.connections import LIVENESS
 from services.tracker.entries import Entry, identity, what
 from services.tracker.patience import Patience
 from services.tracker.reading import Reading
@@ -195,7 +196,7 @@ class Intake:
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(self._dsn, autocommit=True)
+            self._connection = psycopg.connect(self._dsn, autocommit=True, **LIVENESS)
         return self._connection
 
 

@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.core.errors import Retryable
 from services.core.identifiers import AccountName, NotificationId
+from services.tracker.connections import LIVENESS
 from services.tracker.entries import Entry
 from services.tracker.statements import statement
 
@@ -59,7 +60,7 @@ class Lookups:
             timeout=_WAIT_S,
             configure=_configure,
             # statements are planned with their values, for filters that are not given cost nothing
-            kwargs={"autocommit": True, "prepare_threshold": None},
+            kwargs={"autocommit": True, "prepare_threshold": None, **LIVENESS},
         )
 
     async def __aenter__(self) -> Self:

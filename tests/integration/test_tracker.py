@@ -1,5 +1,6 @@
 """The tracker on real Kafka and PostgreSQL: from the log to what is told of a notification."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -217,6 +218,50 @@ async def test_it_goes_on_when_its_connections_break(tracker: Tracker) -> None:
     await tracker.until(id, status="queued")
 
 
+async def test_rebuilt_from_the_log_the_tables_are_the_same(settings: Settings) -> None:
+    async with running_tracker(settings) as tracker:
+        ids = [await tracker.ask(user=user) for user in ("u1", "u2", "u3")]
+        for id in ids:
+            await tracker.tell(*taken(id))
+        live = await rows_of(tracker, ids)
+    with psycopg.connect(settings.postgres, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA tracker CASCADE")
+        connection.execute("DELETE FROM migrations WHERE package = 'services.tracker'")
+    async with running_tracker(settings) as tracker:
+        assert await rows_of(tracker, ids) == live
+
+
+async def rows_of(tracker: Tracker, ids: list[NotificationId]) -> list[object]:
+    """Each delivery with its whole timeline, but for how often it changed."""
+    for id in ids:
+        while "requested" not in lines(await tracker.until(id, status="delivered", closed=True)):
+            await asyncio.sleep(0.03)
+    with psycopg.connect(tracker.settings.postgres) as connection:
+        rows = connection.execute(
+            "SELECT to_jsonb(d) - 'revision', array("
+            "  SELECT to_jsonb(t) FROM tracker.timeline AS t"
+            "  WHERE t.notification_id = d.id ORDER BY event_id)"
+            " FROM tracker.deliveries AS d WHERE id = ANY (%s) ORDER BY id",
+            (ids,),
+        )
+        return [*rows]
+
+
+async def test_a_log_that_was_set_back_is_read_again(settings: Settings) -> None:
+    async with running_tracker(settings) as tracker:
+        await tracker.settle_down()
+    with psycopg.connect(settings.postgres, autocommit=True) as connection:
+        connection.execute("UPDATE tracker.offsets SET next = next + 1000")
+    async with running_tracker(settings) as tracker:
+        await tracker.settle_down()
+
+
+async def test_told_to_stop_it_ends_in_order(settings: Settings) -> None:
+    with spawned(settings) as process:
+        process.terminate()
+        assert process.wait(20) == 0
+
+
 async def test_killed_in_the_middle_of_it_all_is_told_in_the_end(settings: Settings) -> None:
     ids = [new_id() for _ in range(150)]
     with log(settings) as appends, spawned(settings):
@@ -250,7 +295,7 @@ def log(settings: Settings) -> Iterator[Log]:
 
 
 @contextmanager
-def spawned(settings: Settings) -> Iterator[None]:
+def spawned(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """A tracker in a process of its own, killed without warning at the end of the block."""
     environment = {**os.environ, **to_environment(settings)}
     command = [sys.executable, "-m", "services.tracker"]
@@ -259,7 +304,7 @@ def spawned(settings: Settings) -> Iterator[None]:
     while not address.exists():
         assert process.poll() is None, "it did not start"
         time.sleep(0.02)
-    yield
+    yield process
     process.kill()
     process.wait()
     address.unlink()

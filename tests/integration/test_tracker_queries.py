@@ -9,12 +9,19 @@ import pytest
 from msgspec.structs import replace
 
 from services.core.errors import Misconfigured
-from services.core.events import CloseReason
+from services.core.events import CloseReason, ReceiptKind
 from services.core.identifiers import NotificationId
 from services.runtime.settings import Settings
 from services.tracker.access import Keys
-from tests.integration.tracking import Tracker, new_id, running_tracker, settings_for
-from tests.unit.tracker_entries import closed
+from tests.integration.tracking import (
+    Tracker,
+    id_in,
+    new_id,
+    postmark,
+    running_tracker,
+    settings_for,
+)
+from tests.unit.tracker_entries import closed, receipt
 
 KEYS = {"key-of-acme": "acme", "key-of-other": "other"}
 
@@ -133,6 +140,13 @@ async def test_an_id_is_known_or_not_or_none_at_all(tracker: Tracker) -> None:
     assert (await tracker.call("DELETE", f"/v1/deliveries/{new_id()}")).status == 405
 
 
+async def test_what_only_a_receipt_names_is_not_there(tracker: Tracker) -> None:
+    stranger = id_in(0)
+    await tracker.tell(receipt(ReceiptKind.DELIVERED, id=stranger))
+    await tracker.settle_down()
+    assert (await tracker.get(f"/v1/deliveries/{stranger}")).status == 404
+
+
 async def test_a_key_opens_its_own_tenant_only(keyed: Tracker) -> None:
     user, own = someone(), {"Authorization": "Bearer key-of-acme"}
     id = await keyed.ask(user=user, tenant="acme")
@@ -161,6 +175,10 @@ async def test_without_a_key_nothing_is_told(keyed: Tracker, authorization: str)
         answer = await keyed.get(path, **headers)
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_providers_need_no_key(keyed: Tracker) -> None:
+    assert (await keyed.webhook(postmark(new_id()))).status == 200
 
 
 async def test_health_is_told_to_anybody(keyed: Tracker) -> None:

@@ -213,26 +213,17 @@ class Tracker(Log):
             raise AssertionError(f"not {wanted}: {seen}") from None
 
     async def settle_down(self) -> None:
-        """Wait until all facts appended so far are folded, by a last one in each partition."""
-        for topic_of in (_attempt, _receipt):
-            for number in range(PARTITIONS):
-                id = id_in(number)
-                await self.tell(topic_of(id))
-                await self.until(id)
+        """Wait until all facts appended so far are folded, by last ones in each partition."""
+        for number in range(PARTITIONS):
+            id = id_in(number)
+            await self.tell(closed(CloseReason.SENT, id=id), receipt(ReceiptKind.DELIVERED, id=id))
+            await self.until(id, status="delivered", closed=True)
 
     async def metric(self, line: str) -> float:
         """The value of a line of /metrics; 0 where it is not there yet."""
         text = (await self.get("/metrics")).text
         found = [row.rpartition(" ")[2] for row in text.splitlines() if row.startswith(line + " ")]
         return float(found[0]) if found else 0.0
-
-
-def _attempt(id: NotificationId) -> Fact:
-    return closed(CloseReason.EXPIRED, id=id)
-
-
-def _receipt(id: NotificationId) -> Fact:
-    return receipt(ReceiptKind.DEFERRED, id=id)
 
 
 def partition(id: NotificationId) -> int:
