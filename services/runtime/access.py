@@ -51,6 +51,9 @@ def _access(account: Account, providers: Mapping[str, Provider], settings: Setti
 
 def _secrets(account: Account, provider: Provider, settings: Settings) -> dict[str, str]:
     secrets = settings.secrets_of(account.name, provider.capabilities.secrets)
+    empty = sorted(name for name, value in secrets.items() if not value)
+    if empty:
+        raise Misconfigured(f"account {account.name!r}: its {', '.join(empty)} must not be empty")
     for name in provider.capabilities.optional_secrets:
         with suppress(Misconfigured):
             secrets |= settings.secrets_of(account.name, (name,))

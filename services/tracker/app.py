@@ -6,7 +6,7 @@ the fold dies of something that waiting does not mend, the process ends with it.
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 
 import psycopg
@@ -14,7 +14,8 @@ from aiohttp import web
 
 from services.core.catalogue import Lane
 from services.core.errors import Retryable
-from services.core.identifiers import NotificationId
+from services.core.identifiers import AccountName, NotificationId
+from services.core.ports import Access
 from services.core.topics import ATTEMPTS, RECEIPTS, requested
 from services.providers import PROVIDERS
 from services.runtime.access import build_accesses
@@ -64,22 +65,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         stack.push_async_callback(asyncio.to_thread, producer.close)
         lookups = await stack.enter_async_context(Lookups(settings.postgres))
-        halt = threading.Event()
-        folding = _folding(settings, log, loaded, codec, producer, halt)
-        webhooks = Webhooks(
-            accesses,
-            PROVIDERS,
-            public_url=settings.public_url,
-            codec=codec,
-            producer=producer,
-            find=lookups.attempt_of,
-            now=utc_now,
-        )
-        routes = [
-            *webhooks.routes(),
-            *Queries(lookups, keys).routes(),
-            *Health(lookups, lambda: folding.trouble).routes(),
-        ]
         ledger = await stack.enter_async_context(
             PostgresLedger(settings.postgres, log.requested_ids(), connections=2)
         )
@@ -87,12 +72,37 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         sweeper = Sweeper(ledger, producer, codec, settling, _receipts(settings.postgres), utc_now)
         sweeping = asyncio.create_task(sweeper.run())
         stack.push_async_callback(_cancelled, sweeping)
+        halt = threading.Event()
+        folding = _folding(settings, log, loaded, codec, producer, halt)
         fold = asyncio.create_task(asyncio.to_thread(folding.run))
         stack.push_async_callback(_ended, fold, halt)
+        routes = [
+            *_webhooks(settings, accesses, codec, producer, lookups).routes(),
+            *Queries(lookups, keys).routes(),
+            *Health(lookups, lambda: folding.trouble).routes(),
+        ]
         address = await _listen(stack, routes, host, port)
         tell_address(settings.address_file, "tracker", address)
         get_logger().info("tracking", address=address)
         await _first(fold, sweeping, asyncio.create_task(stop.wait()))
+
+
+def _webhooks(
+    settings: Settings,
+    accesses: Mapping[AccountName, Access],
+    codec: Codec,
+    producer: LogProducer,
+    lookups: Lookups,
+) -> Webhooks:
+    return Webhooks(
+        accesses,
+        PROVIDERS,
+        public_url=settings.public_url,
+        codec=codec,
+        producer=producer,
+        find=lookups.attempt_of,
+        now=utc_now,
+    )
 
 
 def _folding(
