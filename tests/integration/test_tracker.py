@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient
+from msgspec.structs import replace
 
 from services.core.events import CloseReason, DeliveryState, ReceiptKind
 from services.core.identifiers import NotificationId
@@ -216,6 +217,25 @@ async def test_it_goes_on_when_its_connections_break(tracker: Tracker) -> None:
         )
     id = await tracker.ask()
     await tracker.until(id, status="queued")
+
+
+async def test_two_share_the_partitions_and_one_takes_over(
+    settings: Settings, tmp_path: Path
+) -> None:
+    other = replace(settings, address_file=str(tmp_path / "other.json"))
+    ids: list[NotificationId] = []
+    async with running_tracker(settings) as tracker:
+        async with running_tracker(other):
+            for round in range(20):
+                ids.append(await tracker.ask(user=f"u{round}"))
+                await tracker.tell(*taken(ids[-1]))
+        for round in range(20):
+            ids.append(await tracker.ask(user=f"u{round}"))
+            await tracker.tell(*taken(ids[-1]))
+        for id in ids:
+            delivery = await tracker.until(id, status="delivered", closed=True)
+            while len(lines(delivery)) < 5:
+                delivery = await tracker.until(id)
 
 
 async def test_rebuilt_from_the_log_the_tables_are_the_same(settings: Settings) -> None:
