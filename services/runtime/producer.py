@@ -116,3 +116,5 @@ class LogProducer:
         self._producer.flush(timeout_s)
         self._running = False
         self._poller.join(timeout_s)
+        # else its threads live on until it is collected
+        self._producer.close()

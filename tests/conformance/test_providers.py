@@ -23,7 +23,12 @@ from services.core.ports import (
 from services.providers import PROVIDERS
 from tests.conformance.samples import NOW, Samples, samples_of
 
-CLASSES = set(OutcomeKind) - {OutcomeKind.ACCEPTED, OutcomeKind.VOIDED}
+#: what a provider can say; the rest is for its callers to conclude
+CLASSES = set(OutcomeKind) - {
+    OutcomeKind.ACCEPTED,
+    OutcomeKind.REFUSED_BATCH,
+    OutcomeKind.VOIDED,
+}
 
 
 @pytest.fixture(params=PROVIDERS.values(), ids=list(PROVIDERS))

@@ -6,6 +6,8 @@ import pytest
 
 from tests.integration.stack import Stack, running_stack
 
+pytestmark = pytest.mark.usefixtures("fresh_log")
+
 RESET = {"name": "Ada", "reset_url": "https://shop.example.test/reset/abc"}
 
 

@@ -33,6 +33,8 @@ from tests.integration.tracking import (
 )
 from tests.unit.tracker_entries import TWILIO, closed, receipt, settled, started
 
+pytestmark = pytest.mark.usefixtures("fresh_log")
+
 ROOT = Path(__file__).parents[2]
 
 

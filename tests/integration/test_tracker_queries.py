@@ -23,6 +23,8 @@ from tests.integration.tracking import (
 )
 from tests.unit.tracker_entries import closed, receipt
 
+pytestmark = pytest.mark.usefixtures("fresh_log")
+
 KEYS = {"key-of-acme": "acme", "key-of-other": "other"}
 
 

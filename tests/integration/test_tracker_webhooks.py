@@ -40,6 +40,8 @@ from tests.integration.tracking import (
 )
 from tests.unit.tracker_entries import settled, started
 
+pytestmark = pytest.mark.usefixtures("fresh_log")
+
 KIND = "Content-Type"
 Unique = Callable[[str], str]
 
