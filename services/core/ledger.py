@@ -22,6 +22,7 @@ from services.core.identifiers import (
 from services.core.outcomes import Outcome, OutcomeKind
 
 __all__ = [
+    "MARGIN_MS",
     "Attempt",
     "Cancellation",
     "ClaimAnswer",
@@ -32,8 +33,15 @@ __all__ = [
     "Ledger",
     "Settlement",
     "SettlementAnswer",
+    "SweptLedger",
+    "Unannounced",
+    "Unresolved",
     "Verdict",
 ]
+
+
+#: a claim with less time left than this is not worth its send
+MARGIN_MS = 250
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -67,8 +75,11 @@ class Attempt(Struct, frozen=True, kw_only=True):
     channel: Channel
     account: AccountName
     claimed_at: datetime
+    #: no first byte leaves after this
     send_by: datetime
     sequence: int
+    #: after this nobody can still be sending, and another may call it unknown
+    over_at: datetime | None = None
     reason: str = ""
     outcome: OutcomeKind | None = None
     settled_at: datetime | None = None
@@ -164,6 +175,20 @@ class Cancellation(Struct, frozen=True, kw_only=True):
     id: NotificationId | None = None
 
 
+class Unresolved(Struct, frozen=True, kw_only=True):
+    """A notification whose last attempt is unknown, with nobody's verdict yet."""
+
+    identity: Identity
+    attempt: Attempt
+
+
+class Unannounced(Struct, frozen=True, kw_only=True):
+    """A verdict that no record of the log leads to again, not known to be published."""
+
+    closing: Closing
+    attempts: tuple[Attempt, ...]
+
+
 class Ledger(Protocol):
     """The one gate. Every call is one transaction; all may raise ``Retryable``."""
 
@@ -181,4 +206,24 @@ class Ledger(Protocol):
 
     async def cancel(self, cancellations: Sequence[Cancellation]) -> Sequence[Closing]:
         """Raise the floors, and close what is cancelled and known; the closings."""
+        ...
+
+
+class SweptLedger(Ledger, Protocol):
+    """What the sweeper asks beside: for what its sender left open, and nobody else will close."""
+
+    async def abandon(self, most: int) -> Sequence[Attempt]:
+        """Call open attempts unknown that nobody can still be sending; those attempts."""
+        ...
+
+    async def unresolved(self, most: int) -> Sequence[Unresolved]:
+        """What waits for a look-up, a receipt or the end of its settling time; oldest first."""
+        ...
+
+    async def unannounced(self, most: int) -> Sequence[Unannounced]:
+        """Verdicts that resolved unknown attempts, until ``announce``; oldest first."""
+        ...
+
+    async def announce(self, ids: Sequence[NotificationId]) -> None:
+        """These are published."""
         ...

@@ -4,7 +4,8 @@ The rules are in ``sql/functions.sql``; this shell turns structs into JSON and b
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from importlib.resources import files
 from typing import Self, TypeVar
 
@@ -16,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from services.core.errors import Retryable
 from services.core.identifiers import NotificationId, Origin
 from services.core.ledger import (
+    MARGIN_MS,
     Attempt,
     Cancellation,
     ClaimAnswer,
@@ -24,6 +26,8 @@ from services.core.ledger import (
     Identity,
     Settlement,
     SettlementAnswer,
+    Unannounced,
+    Unresolved,
     Verdict,
 )
 from services.runtime.metrics import LEDGER_SECONDS
@@ -34,21 +38,7 @@ __all__ = ["PostgresLedger", "Unannounced", "Unresolved"]
 _T = TypeVar("_T")
 #: a topic that was gone before anybody here saw it is older than all that are known
 _GONE = -1
-_MARGIN_MS = 250
-
-
-class Unresolved(msgspec.Struct, frozen=True, kw_only=True):
-    """A notification whose last attempt is unknown, with nobody's verdict yet."""
-
-    identity: Identity
-    attempt: Attempt
-
-
-class Unannounced(msgspec.Struct, frozen=True, kw_only=True):
-    """A verdict that no record of the log leads to again, not known to be published."""
-
-    closing: Closing
-    attempts: tuple[Attempt, ...]
+_SET_NOW = b"SELECT set_config('lastword.now', %s, false)"
 
 
 class PostgresLedger:
@@ -60,12 +50,17 @@ class PostgresLedger:
         topics: Mapping[str, str],
         *,
         connections: int = 4,
-        margin_ms: int = _MARGIN_MS,
+        margin_ms: int = MARGIN_MS,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
-        """``topics``: requested topics' ids by name. ``margin_ms``: a claim's least time left."""
+        """``topics``: requested topics' ids by name. ``margin_ms``: a claim's least time left.
+
+        ``now`` is for tests alone: the time to decide by, instead of the database's own.
+        """
         self._dsn = dsn
         self._topics = topics
         self._margin_ms = margin_ms
+        self._now = now
         self._generations: dict[str, int] = {}
         self._pool = AsyncConnectionPool(
             dsn,
@@ -166,6 +161,8 @@ class PostgresLedger:
         started = time.monotonic()
         try:
             async with self._pool.connection() as connection:
+                if self._now is not None:
+                    await connection.execute(_SET_NOW, [self._now().isoformat()])
                 for _ in range(5):
                     try:
                         cursor = await connection.execute(query, arguments)

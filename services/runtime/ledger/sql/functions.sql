@@ -4,6 +4,12 @@
 -- the last lock, and every decision reads locked rows: at READ COMMITTED each statement of a function
 -- sees what was committed before that statement, so nothing is judged on what stood before a wait.
 
+-- The time that everything is decided by. A test may set its own, for its session.
+CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(nullif(current_setting('lastword.now', true), '')::timestamptz,
+                    clock_timestamp());
+$$;
+
 -- The generation of a topic; a topic id that is new is the next generation of its name.
 CREATE OR REPLACE FUNCTION ledger.generation(p_topic_id text, p_topic text) RETURNS integer
 LANGUAGE plpgsql AS $$
@@ -23,7 +29,8 @@ BEGIN
 END $$;
 
 -- Make sure that rows exist for these keys and notifications, and lock them, in order.
--- identities: [{id, key, topic_id, partition, generation, offset}]
+-- identities: [{id, key, topic_id, partition, generation, offset}]; without a generation the
+-- notification is locked where it is known, and not made.
 CREATE OR REPLACE FUNCTION ledger.lock_rows(identities jsonb) RETURNS timestamptz
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -37,13 +44,13 @@ BEGIN
     SELECT DISTINCT ON (i.id) i.id, i.key, i.topic_id, i.partition, i.generation, i."offset"
     FROM jsonb_to_recordset(identities) AS i(id uuid, key text, topic_id text, partition integer,
                                              generation integer, "offset" bigint)
-    WHERE i.id IS NOT NULL
-    ORDER BY i.id, i.generation, i."offset"
+    WHERE i.generation IS NOT NULL
+    ORDER BY i.id, i.generation, i."offset", i.key
     ON CONFLICT DO NOTHING;
     PERFORM 1 FROM ledger.notifications n
     WHERE n.id IN (SELECT i.id FROM jsonb_to_recordset(identities) AS i(id uuid))
     ORDER BY n.id FOR UPDATE;
-    RETURN clock_timestamp();
+    RETURN ledger.now();
 END $$;
 
 -- Give a locked notification its verdict, and raise its key's floor. A dead letter was never a valid
@@ -52,8 +59,13 @@ CREATE OR REPLACE FUNCTION ledger.put_closing(
     n ledger.notifications, p_reason text, p_detail text, p_winner uuid, p_at timestamptz
 ) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE ledger.notifications SET closed_as = p_reason, closed_at = p_at,
-        closed_detail = p_detail, winner = p_winner WHERE id = n.id;
+    UPDATE ledger.notifications t SET closed_as = p_reason, closed_at = p_at,
+        closed_detail = p_detail, winner = p_winner WHERE t.id = n.id;
+    IF p_winner IS NOT NULL THEN
+        UPDATE ledger.notifications t SET winner_topic_id = w.topic_id,
+            winner_partition = w.partition, winner_offset = w."offset"
+        FROM ledger.notifications w WHERE t.id = n.id AND w.id = p_winner;
+    END IF;
     IF p_reason <> 'dead_lettered' THEN
         PERFORM ledger.raise_floor(n);
     END IF;
@@ -71,9 +83,10 @@ CREATE OR REPLACE FUNCTION ledger.closing(p_id uuid) RETURNS jsonb LANGUAGE sql 
     SELECT jsonb_strip_nulls(jsonb_build_object(
         'id', n.id, 'key', n.key, 'reason', n.closed_as, 'at', n.closed_at,
         'detail', n.closed_detail, 'winner', n.winner,
-        'winner_origin', CASE WHEN w.id IS NOT NULL THEN jsonb_build_object(
-            'topic_id', w.topic_id, 'partition', w.partition, 'offset', w."offset") END))
-    FROM ledger.notifications n LEFT JOIN ledger.notifications w ON w.id = n.winner
+        'winner_origin', CASE WHEN n.winner_offset IS NOT NULL THEN jsonb_build_object(
+            'topic_id', n.winner_topic_id, 'partition', n.winner_partition,
+            'offset', n.winner_offset) END))
+    FROM ledger.notifications n
     WHERE n.id = p_id AND n.closed_as IS NOT NULL;
 $$;
 
@@ -81,7 +94,7 @@ CREATE OR REPLACE FUNCTION ledger.as_json(a ledger.attempts) RETURNS jsonb LANGU
     SELECT jsonb_strip_nulls(jsonb_build_object(
         'id', a.notification_id, 'key', a.key, 'attempt', a.attempt, 'claim_id', a.claim_id,
         'leg', a.leg, 'channel', a.channel, 'account', a.account, 'claimed_at', a.claimed_at,
-        'send_by', a.send_by, 'sequence', a.sequence, 'reason', a.reason, 'outcome', a.outcome,
+        'send_by', a.send_by, 'over_at', a.over_at, 'sequence', a.sequence, 'reason', a.reason, 'outcome', a.outcome,
         'settled_at', a.settled_at, 'code', a.code, 'detail', a.detail,
         'provider_ref', a.provider_ref));
 $$;
@@ -146,6 +159,7 @@ DECLARE
     n ledger.notifications;
     k ledger.keys;
     standing text;
+    cancelled text;
     deadline timestamptz := (r ->> 'deadline')::timestamptz;
 BEGIN
     SELECT * INTO n FROM ledger.notifications t WHERE t.id = (r -> 'identity' ->> 'id')::uuid;
@@ -172,9 +186,9 @@ BEGIN
     IF n.attempts + 1 <> (r ->> 'attempt')::integer THEN
         RETURN jsonb_build_object('refused', 'history', 'attempts', ledger.attempts_of(n.id));
     END IF;
-    IF n.cancelled OR (n.generation, n."offset") <= (k.cancel_generation, k.cancel_offset) THEN
-        PERFORM ledger.put_closing(n, 'cancelled', CASE WHEN n.cancelled THEN
-            'it was cancelled by its id' ELSE 'its key was cancelled' END, NULL, now);
+    cancelled := ledger.cancelled(n, k);
+    IF cancelled IS NOT NULL THEN
+        PERFORM ledger.put_closing(n, 'cancelled', cancelled, NULL, now);
         RETURN ledger.refuse_closed(n.id);
     END IF;
     IF (n.generation, n."offset") < (k.floor_generation, k.floor_offset) THEN
@@ -189,6 +203,14 @@ BEGIN
     RETURN ledger.granted(n.id, now)
            || jsonb_build_object('closings', ledger.close_losers(n, r -> 'losers', now));
 END $$;
+
+-- How a notification was cancelled, or null.
+CREATE OR REPLACE FUNCTION ledger.cancelled(n ledger.notifications, k ledger.keys) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN n.id = ANY (k.cancelled) THEN 'it was cancelled by its id'
+                WHEN (n.generation, n."offset") <= (k.cancel_generation, k.cancel_offset)
+                THEN 'its key was cancelled' END;
+$$;
 
 CREATE OR REPLACE FUNCTION ledger.grant_claim(
     n ledger.notifications, r jsonb, deadline timestamptz, now timestamptz
@@ -221,6 +243,7 @@ BEGIN
     FOR n IN SELECT t.* FROM ledger.notifications t
              WHERE t.id IN (SELECT (l ->> 'id')::uuid FROM jsonb_array_elements(losers) l)
                AND t.key = winner.key AND t.id <> winner.id
+             ORDER BY t.generation, t."offset", t.id
     LOOP
         IF n.closed_as IS NULL AND ledger.standing(n.id, now) IS NULL
            AND (n.generation, n."offset") < (winner.generation, winner."offset") THEN
@@ -329,35 +352,42 @@ BEGIN
     RETURN ledger.closing(n.id);
 END $$;
 
--- cancel: [{key, generation, offset, id}]; the closings of what is known and cancelled by it. What
--- is not known yet meets the floor, or its own closed row, at its claim.
+-- cancel: [{key, id, generation, offset}]; the closings of what is known and cancelled by it. What
+-- is not known yet meets the floor, or the mark on its key, at its claim.
 CREATE OR REPLACE FUNCTION ledger.cancel(cancellations jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
     now timestamptz;
     c jsonb;
-    n ledger.notifications;
 BEGIN
-    now := ledger.lock_rows(cancellations);
+    now := ledger.lock_rows((SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'key', e ->> 'key', 'id', e ->> 'id')), '[]')
+        FROM jsonb_array_elements(cancellations) e));
     FOR c IN SELECT value FROM jsonb_array_elements(cancellations) LOOP
-        IF c ->> 'id' IS NULL THEN
+        IF c ->> 'id' IS NOT NULL THEN
+            RETURN QUERY SELECT ledger.cancel_one((c ->> 'id')::uuid, c ->> 'key', now);
+        ELSE
             UPDATE ledger.keys SET cancel_generation = (c ->> 'generation')::integer,
                 cancel_offset = (c ->> 'offset')::bigint
             WHERE key = c ->> 'key' AND (cancel_generation, cancel_offset)
                 < ((c ->> 'generation')::integer, (c ->> 'offset')::bigint);
-        ELSE
-            SELECT * INTO n FROM ledger.notifications t WHERE t.id = (c ->> 'id')::uuid;
-            UPDATE ledger.notifications SET cancelled = true
-            WHERE id = n.id AND key = c ->> 'key';
-            IF n.key = c ->> 'key' AND n.closed_as IS NULL
-               AND ledger.standing(n.id, now) IS NULL THEN
-                PERFORM ledger.put_closing(n, 'cancelled', 'it was cancelled by its id', NULL, now);
-            END IF;
-            IF n.key = c ->> 'key' AND ledger.closing(n.id) IS NOT NULL THEN
-                RETURN NEXT ledger.closing(n.id);
-            END IF;
         END IF;
     END LOOP;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.cancel_one(p_id uuid, p_key text, now timestamptz)
+RETURNS SETOF jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    n ledger.notifications;
+BEGIN
+    SELECT * INTO n FROM ledger.notifications t WHERE t.id = p_id AND t.key = p_key;
+    IF n.id IS NOT NULL AND n.closed_as IS NULL AND ledger.standing(n.id, now) IS NULL THEN
+        PERFORM ledger.put_closing(n, 'cancelled', 'it was cancelled by its id', NULL, now);
+    ELSIF n.closed_as IS NULL THEN
+        UPDATE ledger.keys SET cancelled = cancelled || p_id
+        WHERE key = p_key AND NOT p_id = ANY (cancelled);
+    END IF;
+    RETURN QUERY SELECT ledger.closing(n.id) WHERE ledger.closing(n.id) IS NOT NULL;
 END $$;
 
 -- The sweeper's: attempts that nobody can still be sending become unknown; as JSON.
@@ -370,7 +400,7 @@ BEGIN
     SELECT coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'key', n.key, 'topic_id', n.topic_id,
         'partition', n.partition, 'generation', n.generation, 'offset', n."offset")), '[]')
     INTO found FROM (SELECT t.notification_id FROM ledger.attempts t WHERE t.outcome IS NULL
-                     AND t.over_at < clock_timestamp() ORDER BY t.over_at LIMIT most) a
+                     AND t.over_at < ledger.now() ORDER BY t.over_at, t.notification_id LIMIT most) a
     JOIN ledger.notifications n ON n.id = a.notification_id;
     now := ledger.lock_rows(found);
     PERFORM ledger.standing((f ->> 'id')::uuid, now) FROM jsonb_array_elements(found) f;
@@ -378,7 +408,8 @@ BEGIN
     RETURN QUERY SELECT ledger.as_json(a) FROM ledger.attempts a
         JOIN ledger.notifications n ON n.id = a.notification_id AND n.attempts = a.attempt
         WHERE a.outcome = 'unknown'
-          AND n.id IN (SELECT (f ->> 'id')::uuid FROM jsonb_array_elements(found) f);
+          AND n.id IN (SELECT (f ->> 'id')::uuid FROM jsonb_array_elements(found) f)
+        ORDER BY a.over_at, n.id;
 END $$;
 
 -- The sweeper's: notifications whose last attempt is unknown and that nobody has closed, with that
@@ -390,14 +421,14 @@ CREATE OR REPLACE FUNCTION ledger.unresolved(most integer) RETURNS SETOF jsonb L
            'attempt', ledger.as_json(a))
     FROM ledger.attempts a JOIN ledger.notifications n ON n.id = a.notification_id
     WHERE a.outcome = 'unknown' AND a.attempt = n.attempts AND n.closed_as IS NULL
-    ORDER BY a.settled_at LIMIT most;
+    ORDER BY a.settled_at, n.id LIMIT most;
 $$;
 
 -- The sweeper's: its verdicts that nobody is known to have published, with their attempts.
 CREATE OR REPLACE FUNCTION ledger.unannounced(most integer) RETURNS SETOF jsonb LANGUAGE sql AS $$
     SELECT jsonb_build_object('closing', ledger.closing(n.id),
                               'attempts', ledger.attempts_of(n.id))
-    FROM ledger.notifications n WHERE NOT n.announced ORDER BY n.closed_at LIMIT most;
+    FROM ledger.notifications n WHERE NOT n.announced ORDER BY n.closed_at, n.id LIMIT most;
 $$;
 
 CREATE OR REPLACE FUNCTION ledger.announce(ids jsonb) RETURNS integer LANGUAGE sql AS $$

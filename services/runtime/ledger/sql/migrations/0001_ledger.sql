@@ -22,6 +22,8 @@ CREATE TABLE ledger.keys (
     -- versions up to this one are cancelled
     cancel_generation integer NOT NULL DEFAULT -1,
     cancel_offset     bigint NOT NULL DEFAULT -1,
+    -- ids cancelled by name: no further attempt, whatever becomes of one that is under way
+    cancelled         uuid[] NOT NULL DEFAULT '{}',
     -- the claim that nobody has settled, and until when it keeps the others out
     open_claim        uuid,
     open_until        timestamptz
@@ -36,12 +38,14 @@ CREATE TABLE ledger.notifications (
     generation   integer NOT NULL,
     "offset"     bigint NOT NULL,
     attempts     integer NOT NULL DEFAULT 0,
-    -- cancelled by its id: no further attempt, whatever becomes of one that is under way
-    cancelled    boolean NOT NULL DEFAULT false,
     closed_as    text,
     closed_at    timestamptz,
     closed_detail text NOT NULL DEFAULT '',
     winner       uuid,
+    -- where the winner stood in the log
+    winner_topic_id  text,
+    winner_partition integer,
+    winner_offset    bigint,
     -- no record of the log is left to lead to this verdict again: false until it is published
     announced    boolean NOT NULL DEFAULT true
 );

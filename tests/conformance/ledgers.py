@@ -1,0 +1,174 @@
+"""The ledgers that there are, opened so that a test holds the time, and what tests ask of them."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Protocol
+from uuid import UUID
+
+from services.core.events import Channel, CloseReason
+from services.core.identifiers import (
+    AccountName,
+    ClaimId,
+    NotificationId,
+    Origin,
+    SupersessionKey,
+)
+from services.core.ledger import (
+    ClaimAnswer,
+    ClaimRequest,
+    Identity,
+    Ledger,
+    Settlement,
+    SweptLedger,
+)
+from services.core.outcomes import Outcome, OutcomeKind
+from services.runtime.ledger.postgres import PostgresLedger
+from services.runtime.memory_ledger import MemoryLedger
+
+__all__ = [
+    "ACCOUNT",
+    "KEY",
+    "LEDGERS",
+    "TOPIC",
+    "TOPIC_ID",
+    "Bench",
+    "Hands",
+    "claimed",
+    "identity",
+    "open_memory",
+    "open_postgres",
+    "place",
+    "request",
+    "settled",
+]
+
+TOPIC = "notifications.requested.critical"
+TOPIC_ID = "topic-1"
+KEY = SupersessionKey("default:u:t")
+ACCOUNT = AccountName("a")
+_NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+_numbers = count(1)
+
+
+class Hands:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.at = _NOON
+
+    def now(self) -> datetime:
+        return self.at
+
+    def move(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)
+
+
+class Bench(Protocol):
+    """One ledger under test."""
+
+    hands: Hands
+    #: opened for the topic ``TOPIC``, whose id is ``TOPIC_ID``
+    ledger: SweptLedger
+
+    def opened(self, topics: Mapping[str, str]) -> AbstractAsyncContextManager[SweptLedger]:
+        """The same ledger as another process opens it, which knows these topics."""
+        ...
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self.hands = Hands()
+        self.ledger: SweptLedger = self._own({TOPIC: TOPIC_ID})
+
+    def _own(self, topics: Mapping[str, str]) -> MemoryLedger:
+        self._memory = MemoryLedger(topics, now=self.hands.now)
+        return self._memory
+
+    @asynccontextmanager
+    async def opened(self, topics: Mapping[str, str]) -> AsyncIterator[SweptLedger]:
+        self._memory.know(topics)
+        yield self._memory
+
+
+class _Postgres:
+    def __init__(self, dsn: str, hands: Hands, ledger: SweptLedger) -> None:
+        self._dsn = dsn
+        self.hands = hands
+        self.ledger = ledger
+
+    @asynccontextmanager
+    async def opened(self, topics: Mapping[str, str]) -> AsyncIterator[SweptLedger]:
+        async with PostgresLedger(self._dsn, topics, now=self.hands.now) as ledger:
+            yield ledger
+
+
+@asynccontextmanager
+async def open_memory(_dsn: Callable[[], str]) -> AsyncIterator[Bench]:
+    """The one of simulations."""
+    yield _Memory()
+
+
+@asynccontextmanager
+async def open_postgres(dsn: Callable[[], str]) -> AsyncIterator[Bench]:
+    """The real one; ``dsn`` makes its database."""
+    own, hands = dsn(), Hands()
+    async with PostgresLedger(own, {TOPIC: TOPIC_ID}, now=hands.now) as ledger:
+        yield _Postgres(own, hands, ledger)
+
+
+#: every ledger that there is, by name: what is listed here has to pass the suite
+LEDGERS: Mapping[str, Callable[[Callable[[], str]], AbstractAsyncContextManager[Bench]]] = {
+    "memory": open_memory,
+    "postgres": open_postgres,
+}
+
+
+def place(offset: int, topic_id: str = TOPIC_ID) -> Origin:
+    return Origin(topic_id=topic_id, partition=0, offset=offset)
+
+
+def identity(offset: int, key: str = KEY, *, topic_id: str = TOPIC_ID) -> Identity:
+    """A notification nobody has heard of, first seen at an offset."""
+    id = NotificationId(UUID(int=next(_numbers)))
+    return Identity(id=id, key=SupersessionKey(key), origin=place(offset, topic_id))
+
+
+def request(
+    bench: Bench,
+    who: Identity,
+    *losers: Identity,
+    attempt: int = 1,
+    seconds: float = 60,
+    lease_ms: int = 5_000,
+    timeout_ms: int = 1_000,
+) -> ClaimRequest:
+    """A claim of ``who``, whose deadline is some seconds from now."""
+    return ClaimRequest(
+        claim_id=ClaimId(UUID(int=next(_numbers))),
+        identity=who,
+        attempt=attempt,
+        leg=0,
+        channel=Channel.EMAIL,
+        account=ACCOUNT,
+        deadline=bench.hands.now() + timedelta(seconds=seconds),
+        lease_ms=lease_ms,
+        timeout_ms=timeout_ms,
+        losers=losers,
+    )
+
+
+async def claimed(ledger: Ledger, asked: ClaimRequest) -> ClaimAnswer:
+    (answer,) = await ledger.claim([asked])
+    return answer
+
+
+async def settled(
+    ledger: Ledger, asked: ClaimRequest, kind: OutcomeKind, verdict: CloseReason | None = None
+) -> CloseReason | None:
+    """Settle a claim; what its notification is closed as now."""
+    (answer,) = await ledger.settle(
+        [Settlement(claim_id=asked.claim_id, outcome=Outcome(kind=kind), verdict=verdict)]
+    )
+    return None if answer.closing is None else answer.closing.reason

@@ -1,0 +1,70 @@
+"""Same calls, same answers: the ledger in memory beside PostgreSQL's, on generated histories.
+
+Without this the simulation, which runs on the one in memory, would prove nothing of the real one.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from services.runtime.ledger.postgres import PostgresLedger
+from services.runtime.memory_ledger import MemoryLedger
+from tests.conformance.histories import STEPS, Step, World
+from tests.conformance.ledgers import TOPIC, TOPIC_ID, Hands
+
+_EXAMPLES = int(os.environ.get("LASTWORD_EXAMPLES", "100"))
+_EMPTIED = (
+    b"TRUNCATE ledger.notifications, ledger.keys, ledger.attempts;"
+    b" ALTER SEQUENCE ledger.grants RESTART"
+)
+
+
+class Real:
+    """PostgreSQL's ledger, emptied for each history; its loop lives as long as its connections."""
+
+    def __init__(self, dsn: str) -> None:
+        self.hands = Hands()
+        self.loop = asyncio.Runner()
+        self.ledger = PostgresLedger(dsn, {TOPIC: TOPIC_ID}, connections=1, now=self.hands.now)
+        self.loop.run(self.ledger.__aenter__())
+        self._admin = psycopg.connect(dsn, autocommit=True)
+
+    def fresh(self) -> World:
+        self._admin.execute(_EMPTIED)
+        self.hands.__init__()  # type: ignore[misc]
+        return World(self.ledger, self.hands)
+
+    def close(self) -> None:
+        self.loop.run(self.ledger.__aexit__())
+        self.loop.close()
+        self._admin.close()
+
+
+@pytest.fixture
+def real(database: str) -> Iterator[Real]:
+    with psycopg.connect(database, autocommit=True) as connection:
+        # nothing here is to survive a crash
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())
+    opened = Real(database)
+    yield opened
+    opened.close()
+
+
+@settings(
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=STEPS)
+def test_the_two_ledgers_answer_alike(real: Real, steps: Sequence[Step]) -> None:
+    hands = Hands()
+    memory = World(MemoryLedger({TOPIC: TOPIC_ID}, now=hands.now), hands)
+    both = (memory, real.fresh())
+    for number, step in enumerate(steps):
+        said = [real.loop.run(step.run(world)) for world in both]
+        assert said[0] == said[1], f"step {number}: {step}"
