@@ -39,10 +39,13 @@ class Accounts:
         self._accounts = {name: _Account(limit) for name, limit in limits.items()}
 
     def pick(self, names: Iterable[AccountName], now: float) -> AccountName | None:
-        """The first that is not resting, if it has room; the order is the route's preference."""
+        """The first that is not resting, if it has room; the order is the route's preference.
+
+        One that the catalogue has no more, though a proposal of before names it, is not available.
+        """
         for name in names:
-            account = self._accounts[name]
-            if now < account.rests_until:
+            account = self._accounts.get(name)
+            if account is None or now < account.rests_until:
                 continue
             limit = 1 if account.failures else account.limit
             if account.in_flight < limit:
@@ -53,7 +56,8 @@ class Accounts:
 
     def healthy(self, names: Iterable[AccountName]) -> bool:
         """Whether any of them worked when last tried."""
-        return any(not self._accounts[name].failures for name in names)
+        known = (self._accounts[name] for name in names if name in self._accounts)
+        return any(not account.failures for account in known)
 
     def rests_until(self, names: Iterable[AccountName]) -> float:
         """When the first of them may be tried again."""

@@ -11,26 +11,25 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-import msgspec
-
 from services.core.catalogue import Lane
 from services.core.errors import PoisonEvent
 from services.core.events import CloseReason, NotificationCancelled, NotificationRouted, Proposal
-from services.core.identifiers import Origin, SupersessionKey
+from services.core.identifiers import Origin
 from services.core.ledger import Cancellation
-from services.core.record import ORIGIN_HEADER, Record
-from services.core.requested import dead_letter_headers
-from services.core.topics import dead_letters, queued
+from services.core.record import Record
+from services.core.topics import queued
 from services.dispatch.closes import Closes
 from services.dispatch.engine import Engine
 from services.dispatch.offsets import Place
 from services.dispatch.pending import Candidate, Version
+from services.dispatch.proposals import key_of, origin_of, sound
 from services.dispatch.state import DispatchState
 from services.runtime.codec import Codec
 from services.runtime.consumer import LogConsumer, Partition
+from services.runtime.dead_letters import dead_letter
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEAD_LETTERS
-from services.runtime.producer import LogProducer, OutRecord
+from services.runtime.producer import LogProducer
 
 __all__ = ["LaneReader"]
 
@@ -110,9 +109,11 @@ class LaneReader:
             event = None if record.value is None else self._codec.decode(record.value)
             match event:
                 case NotificationRouted():
-                    await self._take(event, place)
+                    await self._take(sound(event, record), place)
                 case NotificationCancelled():
-                    await self._cancel(event, record, place)
+                    key, origin = key_of(record), origin_of(record)
+                    cancellation = Cancellation(key=key, origin=origin, id=event.id)
+                    await self._closes.cancel(cancellation, self._version_of(origin), place)
                 case _:
                     raise PoisonEvent("not_a_proposal", "the router alone writes to this topic")
         except PoisonEvent as error:
@@ -129,27 +130,9 @@ class LaneReader:
             case Proposal.DEAD_LETTER:
                 await self._closes.close([candidate], CloseReason.DEAD_LETTERED, routed.reason)
 
-    async def _cancel(self, event: NotificationCancelled, record: Record, place: Place) -> None:
-        raw = dict(record.headers).get(ORIGIN_HEADER)
-        if raw is None:
-            raise PoisonEvent("origin_missing", "a cancel comes through the router")
-        origin = msgspec.json.decode(raw, type=Origin)
-        key = SupersessionKey((record.key or b"").decode())
-        cancellation = Cancellation(key=key, origin=origin, id=event.id)
-        await self._closes.cancel(cancellation, self._version_of(origin), place)
-
     async def _dead_letter(self, record: Record, error: PoisonEvent) -> None:
         DEAD_LETTERS.labels("dispatch", error.cause).inc()
-        await self._producer.publish_async(
-            [
-                OutRecord(
-                    topic=dead_letters(record.topic),
-                    key=record.key,
-                    value=record.value,
-                    headers=tuple(dead_letter_headers(record, error)),
-                )
-            ]
-        )
+        await self._producer.publish_async([dead_letter(record, error)])
 
     # -- offsets and back-pressure --------------------------------------------------------------
 

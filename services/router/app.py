@@ -10,12 +10,12 @@ import msgspec
 from services.core.catalogue import Lane
 from services.core.errors import PoisonEvent
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
-from services.core.requested import dead_letter_headers
-from services.core.topics import dead_letters, requested
+from services.core.topics import requested
 from services.router.decide import Dead, Event, Moved, Output, Passed, Routed, route
 from services.runtime.catalogue import LoadedCatalogue, load_catalogue
 from services.runtime.codec import Codec
 from services.runtime.consumer import LogConsumer, run_stream
+from services.runtime.dead_letters import dead_letter
 from services.runtime.deployed import inspect_log
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEAD_LETTERS, MISPLACED, ROUTED
@@ -101,14 +101,7 @@ class Router:
 
 def _buried(record: Record, dead: Dead) -> OutRecord:
     DEAD_LETTERS.labels("router", dead.error.cause).inc()
-    headers = dead_letter_headers(record, dead.error)
-    own_id = str(dead.routed.event.notification_id).encode()
-    return OutRecord(
-        topic=dead_letters(record.topic),
-        key=record.key,
-        value=record.value,
-        headers=(*headers, ("lastword.id", own_id)),
-    )
+    return dead_letter(record, dead.error, id=str(dead.routed.event.notification_id))
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:

@@ -24,6 +24,7 @@ from services.core.validation import Fault, Rules, address_on, reachable_legs
 __all__ = ["Dead", "Moved", "Output", "Passed", "Routed", "route"]
 
 Event: TypeAlias = NotificationRequested | NotificationCancelled | None
+_MAX_REASON = 1000
 
 
 class Routed(Struct, frozen=True, kw_only=True):
@@ -82,6 +83,8 @@ def _placed(
 ) -> Output:
     match read:
         case Misplaced(read=inner):
+            if isinstance(inner, IdentifiedRequest):
+                _check(inner, rules)
             return Moved(
                 topic=read.topic,
                 partition=read.partition,
@@ -98,9 +101,7 @@ def _placed(
 def _proposal(
     record: Record, read: IdentifiedRequest, catalogue: Catalogue, rules: Rules
 ) -> Routed:
-    faults = rules.validate_request(read.event)
-    if faults:
-        raise PoisonEvent("invalid_request", _told(faults))
+    _check(read, rules)
     requested_at = _first_appended(record)
     event = read.event
     return Routed(
@@ -121,6 +122,11 @@ def _proposal(
             catalogue=catalogue.version,
         ),
     )
+
+
+def _check(read: IdentifiedRequest, rules: Rules) -> None:
+    if faults := rules.validate_request(read.event):
+        raise PoisonEvent("invalid_request", _told(faults))
 
 
 def _legs(read: IdentifiedRequest) -> tuple[Leg, ...]:
@@ -149,7 +155,7 @@ def _dead(record: Record, error: PoisonEvent, catalogue: Catalogue) -> Dead:
         requested_at=record.timestamp,
         deadline=record.timestamp,
         proposal=Proposal.DEAD_LETTER,
-        reason=f"{error.cause}: {error.detail}",
+        reason=f"{error.cause}: {error.detail}"[:_MAX_REASON],
         catalogue=catalogue.version,
     )
     lane = lane_of(record.topic) or Lane.NORMAL

@@ -6,6 +6,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import methodcaller
 from threading import Event
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -157,8 +158,17 @@ def _pairs(parts: Iterable[TopicPartition]) -> list[Partition]:
 
 
 def _headers(message: Message) -> Headers:
-    pairs = message.headers() or []
+    """None of them where the name of one is not UTF-8: the client can give us no other then."""
+    try:
+        pairs = _HEADERS(message) or []
+    except SystemError:
+        return ()
     return tuple((pair[0], _as_bytes(pair[1]) or b"") for pair in pairs)
+
+
+#: called like this, a result that comes with an error is always seen to; ``message.headers()`` is,
+#: until the interpreter has made it quick, and then fails somewhere later
+_HEADERS: Callable[[Message], list[tuple[str, str | bytes | None]] | None] = methodcaller("headers")
 
 
 def _as_bytes(value: str | bytes | None) -> bytes | None:

@@ -63,3 +63,10 @@ def test_an_unknown_outcome_says_nothing_of_the_account() -> None:
 def test_backoff_is_positive_bounded_and_never_below_half(failures: int, jitter: float) -> None:
     assert 0 < backoff_s(failures, 1.0) <= backoff_s(failures, jitter) <= 5.0
     assert backoff_s(failures, jitter) >= backoff_s(failures, 0.0) / 2
+
+
+def test_an_account_that_the_catalogue_has_no_more_is_not_available() -> None:
+    accounts = Accounts({B: 1})
+    assert accounts.pick([A], 0.0) is None
+    assert accounts.pick([A, B], 0.0) == B
+    assert not accounts.healthy([A])
