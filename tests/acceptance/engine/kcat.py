@@ -12,7 +12,9 @@ CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 MURMUR2 = ("-X", "partitioner=murmur2_random")
 
 
-def put(kafka: str, topic: str, key: bytes, value: bytes, options: Sequence[str] = ()) -> None:
+def put(
+    kafka: str, topic: str, key: bytes, value: bytes, options: Sequence[str | bytes] = ()
+) -> None:
     """One record; returns once it is acknowledged. ``value`` holds no line end."""
-    command = ["kcat", "-P", "-b", kafka, "-t", topic, *options, "-k", os.fsdecode(key)]
+    command = ["kcat", "-P", "-b", kafka, "-t", topic, *map(os.fsdecode, (*options, b"-k", key))]
     subprocess.run(command, input=value, check=True, capture_output=True, timeout=60)

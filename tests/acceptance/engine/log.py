@@ -1,6 +1,7 @@
 """The log as it stands in Kafka, read by nobody's group, and as it lies on the broker's disk."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from struct import Struct
@@ -9,7 +10,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from services.core.identifiers import NotificationId, Origin, id_from_origin
 
-__all__ = ["Place", "Standing", "codecs_on_disk", "derived_id", "end_of", "read"]
+__all__ = ["Place", "Standing", "codecs_on_disk", "derived_id", "read"]
 
 Place = tuple[int, int]
 _names = count(1)
@@ -27,7 +28,12 @@ class Standing:
         self.offset = int(message.offset() or 0)
         self.key = _bytes(message.key())
         self.value = _bytes(message.value())
-        self.headers = {pair[0]: _bytes(pair[1]) or b"" for pair in message.headers() or []}
+        self._message = message
+
+    @cached_property
+    def headers(self) -> dict[str, bytes]:
+        """Fails where a name of one is no text."""
+        return {pair[0]: _bytes(pair[1]) or b"" for pair in self._message.headers() or []}
 
     @property
     def place(self) -> Place:
@@ -51,36 +57,27 @@ def read(kafka: str, topic: str, partitions: int) -> list[Standing]:
     """All that stands in a topic now, partition by partition."""
     consumer = _consumer(kafka)
     try:
-        return [
-            Standing(message)
-            for number in range(partitions)
-            for message in _partition(consumer, topic, number)
-        ]
+        return sorted(_all(consumer, topic, partitions), key=lambda record: record.place)
     finally:
         consumer.close()
 
 
-def _partition(consumer: Consumer, topic: str, number: int) -> Iterator[Message]:
-    _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)
-    consumer.assign([TopicPartition(topic, number, 0)])
-    position = 0
-    while position < end:
+def _all(consumer: Consumer, topic: str, partitions: int) -> Iterator[Standing]:
+    starts = [TopicPartition(topic, number, 0) for number in range(partitions)]
+    left = {
+        part.partition: end
+        for part in starts
+        if (end := consumer.get_watermark_offsets(part, timeout=30)[1])
+    }
+    consumer.assign(starts)
+    while left:
         message = consumer.poll(30)
-        assert message is not None, f"{topic} [{number}] does not read on at {position} of {end}"
+        assert message is not None, f"{topic} does not read on to {left}"
         assert message.error() is None, message.error()
-        position = int(message.offset() or 0) + 1
-        yield message
-    consumer.unassign()
-
-
-def end_of(kafka: str, topic: str, partitions: int) -> int:
-    """How many records were ever appended to a topic."""
-    consumer = _consumer(kafka)
-    try:
-        parts = [TopicPartition(topic, number) for number in range(partitions)]
-        return sum(consumer.get_watermark_offsets(part, timeout=30)[1] for part in parts)
-    finally:
-        consumer.close()
+        record = Standing(message)
+        yield record
+        if record.offset + 1 >= left.get(record.partition, 0):
+            left.pop(record.partition, None)
 
 
 def _consumer(kafka: str) -> Consumer:
@@ -92,6 +89,7 @@ def _consumer(kafka: str) -> Consumer:
             "auto.offset.reset": "earliest",
             "fetch.message.max.bytes": 20_000_000,
             "receive.message.max.bytes": 200_000_000,
+            "fetch.wait.max.ms": 20,
         }
     )
 

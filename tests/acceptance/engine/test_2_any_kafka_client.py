@@ -1,6 +1,5 @@
 """Line 2: what any Kafka client puts on a requested topic is delivered, wherever it lands."""
 
-import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
@@ -10,37 +9,14 @@ import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from services.core.catalogue import Lane
-from services.core.identifiers import supersession_key
 from services.core.partitioner import partition_of
-from services.core.topics import requested
+from tests.acceptance.engine.asking import CRITICAL, key_of, reset
 from tests.acceptance.engine.java import produce_from_java
 from tests.acceptance.engine.kcat import CODECS, MURMUR2, put
 from tests.acceptance.engine.log import Standing, codecs_on_disk, derived_id, read
 from tests.acceptance.engine.running import PARTITIONS, Engine
 
 Figure = Callable[[str, object], None]
-CRITICAL = requested(Lane.CRITICAL)
-#: long enough for every codec to make less of it
-_TOKEN = "a" * 900
-
-
-def reset(user: str) -> dict[str, object]:
-    """The request of the issue."""
-    return {
-        "user": user,
-        "type": "password_reset",
-        "to": {"email": "u1@example.test"},
-        "data": {"name": "Ada", "reset_url": f"https://shop.example.test/reset/{_TOKEN}"},
-    }
-
-
-def encoded(user: str) -> bytes:
-    return json.dumps(reset(user)).encode()
-
-
-def key_of(user: str) -> bytes:
-    return supersession_key("default", user, "password_reset").encode()
 
 
 def where_kcat_puts(key: bytes) -> int:
@@ -64,7 +40,7 @@ class Kcat:
 
     def put(self, user: str, codec: str, partitioner: Sequence[str] = ()) -> Standing:
         compression = () if codec == "none" else ("-z", codec)
-        put(self._engine.kafka, CRITICAL, key_of(user), encoded(user), (*compression, *partitioner))
+        put(self._engine.kafka, CRITICAL, key_of(user), reset(user), (*compression, *partitioner))
         first, *_ = self.records_of(user)
         return first
 
@@ -155,7 +131,7 @@ def test_a_key_from_java_and_from_python_lands_on_the_same_partition(
     engine: Engine, figure: Figure, tmp_path: Path
 ) -> None:
     users = users_of_all_alphabets()
-    values = {key_of(user).decode(): encoded(user).decode() for user in users}
+    values = {key_of(user).decode(): reset(user).decode() for user in users}
     assert len(values) == 50
     assert sum("%" in key for key in values) >= 20
     moved = engine.metric("router", "lastword_misplaced_total")
@@ -191,7 +167,7 @@ def users_of_all_alphabets() -> list[str]:
 def produce_from_python(kafka: str, keys: Iterable[str], partitioner: str) -> dict[str, int]:
     """By confluent-kafka to a topic of its own; the partition that each key came to."""
     topic = f"keys-from-python-{partitioner}"
-    admin = AdminClient({"bootstrap.servers": kafka})
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(60)
     found: dict[str, int] = {}
 
@@ -201,7 +177,7 @@ def produce_from_python(kafka: str, keys: Iterable[str], partitioner: str) -> di
         assert isinstance(key, bytes)
         found[key.decode()] = int(message.partition() or 0)
 
-    producer = Producer({"bootstrap.servers": kafka, "partitioner": partitioner})
+    producer = Producer({"bootstrap.servers": kafka, "partitioner": partitioner, "log_level": 0})
     for key in keys:
         producer.produce(topic, key=key.encode(), value=b"", on_delivery=note)
     assert producer.flush(60) == 0
