@@ -59,9 +59,10 @@ class Accounts:
         known = (self._accounts[name] for name in names if name in self._accounts)
         return any(not account.failures for account in known)
 
-    def rests_until(self, names: Iterable[AccountName]) -> float:
-        """When the first of them may be tried again."""
-        return min(self._accounts[name].rests_until for name in names)
+    def wake_at(self, now: float) -> float | None:
+        """When the next of those that rest may be tried again."""
+        resting = (a.rests_until for a in self._accounts.values() if a.rests_until > now)
+        return min(resting, default=None)
 
     def begin(self, name: AccountName) -> None:
         self._accounts[name].in_flight += 1

@@ -1,28 +1,20 @@
-"""Dispatch's wiring: three lanes' readers, one engine, one ledger, a pool for each account.
-
-Stopping: nothing more is chosen; what is in flight is sent, settled and published; offsets are
-committed; the group is left, so that the partitions move on at once.
-"""
+"""Dispatch's wiring: three lanes of Kafka, the ledger on PostgreSQL, a pool for each account."""
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 from services.core.catalogue import Lane
-from services.core.identifiers import AccountName
-from services.core.ports import Access
-from services.dispatch.accounts import Accounts
-from services.dispatch.claims import Claims
-from services.dispatch.closes import Closes
-from services.dispatch.engine import Engine
-from services.dispatch.log import AttemptLog
-from services.dispatch.reader import LaneReader
+from services.core.topics import queued
+from services.dispatch.kafka_source import KafkaSource
+from services.dispatch.process import Dispatch, Outside
 from services.dispatch.sender import HttpSender
-from services.dispatch.sends import Sends
-from services.dispatch.state import DispatchState
 from services.providers import PROVIDERS
 from services.runtime.access import build_accesses
-from services.runtime.catalogue import LoadedCatalogue, load_catalogue
+from services.runtime.catalogue import load_catalogue
+from services.runtime.chance import SystemChance
+from services.runtime.clock import SystemClock
 from services.runtime.codec import Codec
 from services.runtime.deployed import inspect_log
 from services.runtime.ledger.postgres import PostgresLedger
@@ -31,11 +23,9 @@ from services.runtime.monitoring import Monitoring
 from services.runtime.process import tell_address
 from services.runtime.producer import LogProducer
 from services.runtime.settings import Settings
+from services.runtime.source import OpenSource, Ownership, RecordSource
 
 __all__ = ["serve"]
-
-_MOST_PENDING = 500_000
-_FINISH_WITHIN_S = 15.0
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -43,6 +33,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     log = await asyncio.to_thread(inspect_log, settings.kafka)
     loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
     accesses = build_accesses(loaded.catalogue, PROVIDERS, settings)
+    clock = SystemClock()
     async with AsyncExitStack() as stack:
         monitoring = Monitoring(settings.metrics_bind, lambda: None)
         stack.callback(monitoring.close)
@@ -53,60 +44,25 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         accounts = loaded.catalogue.accounts
         requests = {name: account.concurrency for name, account in accounts.items()}
-        messages = {name: account.concurrency * account.batch for name, account in accounts.items()}
-        sender = await stack.enter_async_context(HttpSender(requests))
-        codec = Codec(settings.registry)
-        state = DispatchState(Accounts(messages), ledger, AttemptLog(producer, codec))
-        engine, closes = _engine(state, loaded, sender, accesses)
-        readers = [
-            LaneReader(
-                lane,
-                settings.kafka,
-                log.ids,
-                state=state,
-                engine=engine,
-                closes=closes,
-                codec=codec,
-                producer=producer,
-                version_of=ledger.version_of,
-                most_pending=_MOST_PENDING,
-            )
-            for lane in Lane
-        ]
+        sender = await stack.enter_async_context(HttpSender(requests, clock=clock))
+        outside = Outside(
+            ledger=ledger,
+            version_of=ledger.version_of,
+            publisher=producer,
+            sender=sender,
+            clock=clock,
+            chance=SystemChance(),
+            sources=_sources(settings.kafka, log.ids),
+        )
+        dispatch = Dispatch(outside, loaded, accesses, PROVIDERS, Codec(settings.registry))
         tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
         get_logger().info("dispatching", metrics=monitoring.address)
-        await _until(stop, engine, readers)
+        await dispatch.run(stop)
 
 
-def _engine(
-    state: DispatchState,
-    loaded: LoadedCatalogue,
-    sender: HttpSender,
-    accesses: Mapping[AccountName, Access],
-) -> tuple[Engine, Closes]:
-    closes = Closes(state)
-    accounts = loaded.catalogue.accounts
-    claims = Claims(state, closes, loaded.templates, accounts)
-    sends = Sends(state, sender, accesses, PROVIDERS)
-    return Engine(state, claims, sends, closes, accounts), closes
+def _sources(kafka: Mapping[str, str], topic_ids: Mapping[str, str]) -> Mapping[Lane, OpenSource]:
+    def open_lane(lane: Lane, ownership: Ownership) -> RecordSource:
+        group, topic = f"lastword.dispatch.{lane}", queued(lane)
+        return KafkaSource(kafka, topic_ids, ownership, group=group, topic=topic)
 
-
-async def _until(stop: asyncio.Event, engine: Engine, readers: list[LaneReader]) -> None:
-    work = [asyncio.create_task(engine.run()), *(asyncio.create_task(r.run()) for r in readers)]
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait([stopping, *work], return_when=asyncio.FIRST_COMPLETED)
-        engine.hold()
-        if not await engine.idle(_FINISH_WITHIN_S):
-            get_logger().warning("stopped_with_sends_in_flight")
-    finally:
-        for task in work[1:]:
-            task.cancel()
-        for reader in readers:
-            await reader.close()
-        work[0].cancel()
-        stopping.cancel()
-        results = await asyncio.gather(*work, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
-            raise result
+    return {lane: partial(open_lane, lane) for lane in Lane}

@@ -1,13 +1,12 @@
 """Claims a batch of choices, and deals with each answer."""
 
 from collections.abc import Mapping, Sequence
-from uuid import uuid4
 
 from msgspec import Struct
 
 from services.core.catalogue import Account
 from services.core.events import CloseReason
-from services.core.identifiers import AccountName, ClaimId
+from services.core.identifiers import AccountName
 from services.core.ledger import Attempt, ClaimAnswer, ClaimRefused, ClaimRequest
 from services.core.ports import Content
 from services.core.publications import closed, settled, started
@@ -17,7 +16,6 @@ from services.dispatch.decide import recall
 from services.dispatch.log import Outgoing
 from services.dispatch.pending import Candidate, Choice
 from services.dispatch.state import DispatchState
-from services.runtime.clock import boot_seconds
 from services.runtime.logs import get_logger
 from services.runtime.metrics import CLAIMS_REFUSED
 
@@ -60,7 +58,7 @@ class Claims:
             return []
         requests = [self._request(choice) for choice, _ in rendered]
         # taken before the question: an answer that was long on its way makes the lease shorter
-        asked_at = boot_seconds()
+        asked_at = self._state.clock.boot()
         answers = await self._state.asked(lambda: self._state.ledger.claim(requests))
         flights: list[Flight] = []
         events: list[Outgoing] = []
@@ -98,7 +96,7 @@ class Claims:
     def _request(self, choice: Choice) -> ClaimRequest:
         candidate = choice.candidate
         return ClaimRequest(
-            claim_id=ClaimId(uuid4()),
+            claim_id=self._state.chance.claim_id(),
             identity=identity_of(candidate),
             attempt=candidate.progress.attempts + 1,
             leg=candidate.progress.leg,

@@ -24,7 +24,9 @@ __all__ = ["Engine"]
 _CHOOSE_MOST = 100
 #: batches being claimed at once; more only queue at the ledger
 _CLAIMS_AT_ONCE = 3
-_IDLE_S = 0.05
+#: choosing looks again after this, though nothing seems to have changed
+_IDLE_S = 1.0
+_COUNT_EVERY_S = 1.0
 
 
 class Engine:
@@ -44,15 +46,18 @@ class Engine:
         self._closes = closes
         self._accounts = accounts
         self._holds = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._group = asyncio.TaskGroup()
         self._claiming = asyncio.Semaphore(_CLAIMS_AT_ONCE)
 
     async def run(self) -> None:
-        """Choose whenever there may be something to choose; expire what is due."""
-        async with asyncio.TaskGroup() as group:
+        """Choose whenever there may be something to choose; expire what is due. Once only.
+
+        A step that fails stops all of it; what it held is unfinished, so nothing is lost.
+        """
+        async with self._group as group:
             group.create_task(self._sends.run())
             group.create_task(self._choose())
-            group.create_task(self._watch())
+            group.create_task(self._count())
 
     def hold(self) -> None:
         """Choose nothing until ``release``: more is about to be read, or partitions are leaving."""
@@ -90,11 +95,12 @@ class Engine:
             await self._until_changed(now)
 
     async def _until_changed(self, now: float) -> None:
-        wake_at = self._state.table.wake_at()
-        wait = _IDLE_S if wake_at is None else min(_IDLE_S, max(0.001, wake_at - now))
+        state = self._state
+        wakes = (state.table.wake_at(), state.accounts.wake_at(now), now + _IDLE_S)
+        wait = max(0.001, min(at for at in wakes if at is not None) - now)
         try:
             async with asyncio.timeout(wait):
-                await self._state.changed.wait()
+                await state.changed.wait()
         except TimeoutError:
             pass
 
@@ -120,26 +126,13 @@ class Engine:
                 yield group[start : start + most]
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._landed)
+        self._group.create_task(work).add_done_callback(lambda _: self._state.changed.set())
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._state.changed.set()
-        if not task.cancelled() and task.exception() is not None:
-            self._fault = task.exception()
-
-    async def _watch(self) -> None:
-        """A step that failed stops the process; what it held is unfinished, so nothing is lost."""
+    async def _count(self) -> None:
         while True:
-            await asyncio.sleep(0.2)
             for lane, size in self._state.table.sizes().items():
                 PENDING.labels(lane).set(size)
-            if self._fault is not None:
-                raise self._fault
-
-    _fault: BaseException | None = None
+            await asyncio.sleep(_COUNT_EVERY_S)
 
 
 def _stands_on(candidate: Candidate, partitions: Sequence[Partition] | None) -> bool:

@@ -1,7 +1,8 @@
 """Dispatch's side of the log: events to ``deliveries.attempts``, acknowledged or tried again."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from services.core.errors import Retryable
 from services.core.events import AttemptSettled, AttemptStarted, NotificationClosed
@@ -10,17 +11,25 @@ from services.runtime.codec import Codec
 from services.runtime.logs import get_logger
 from services.runtime.metrics import ATTEMPTS as ATTEMPTS_METRIC
 from services.runtime.metrics import CLOSED
-from services.runtime.producer import LogProducer, OutRecord
+from services.runtime.producer import OutRecord
 
-__all__ = ["AttemptLog", "Outgoing"]
+__all__ = ["AttemptLog", "Outgoing", "Publisher"]
 
 Outgoing = AttemptStarted | AttemptSettled | NotificationClosed
+
+
+class Publisher(Protocol):
+    """Where records are appended."""
+
+    async def publish_async(self, records: Sequence[OutRecord]) -> None:
+        """Until all are acknowledged; after ``Retryable`` any of them may stand there or not."""
+        ...
 
 
 class AttemptLog:
     """Appends in the order given, keyed by notification id."""
 
-    def __init__(self, producer: LogProducer, codec: Codec) -> None:
+    def __init__(self, producer: Publisher, codec: Codec) -> None:
         self._producer = producer
         self._codec = codec
 

@@ -1,15 +1,13 @@
 """Reads one lane ahead into the table, and commits what is finished.
 
-Each lane has its own consumer, group and thread, so that a flood in bulk does not stand in
-critical's queue. When partitions come, choosing waits until they are read to their end, at most two
-seconds: collapsing first saves sends. When they go, what is out is let finish, then offsets are
-committed and the rest is forgotten; the next owner reads it again.
+Each lane has its own source and group, so that a flood in bulk does not stand in critical's queue.
+When partitions come, choosing waits until they are read to their end, at most two seconds:
+collapsing first saves sends. When they go, what is out is let finish, then offsets are committed
+and the rest is forgotten; the next owner reads it again.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Mapping, Sequence
 
 from services.core.catalogue import Lane
 from services.core.errors import PoisonEvent
@@ -20,26 +18,23 @@ from services.core.record import Record
 from services.core.topics import queued
 from services.dispatch.closes import Closes
 from services.dispatch.engine import Engine
+from services.dispatch.log import Publisher
 from services.dispatch.offsets import Place
 from services.dispatch.pending import Candidate, Version
 from services.dispatch.proposals import key_of, origin_of, sound
 from services.dispatch.state import DispatchState
 from services.runtime.codec import Codec
-from services.runtime.consumer import LogConsumer, Partition
+from services.runtime.consumer import Partition
 from services.runtime.dead_letters import dead_letter
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEAD_LETTERS
-from services.runtime.producer import LogProducer
+from services.runtime.source import OpenSource
 
 __all__ = ["LaneReader"]
 
-_BATCH = 500
-_WAIT_S = 0.1
 _CATCH_UP_S = 2.0
 _LET_FINISH_S = 2.0
 _COMMIT_EVERY_S = 0.25
-_T = TypeVar("_T")
-_P = ParamSpec("_P")
 
 
 class LaneReader:
@@ -48,14 +43,13 @@ class LaneReader:
     def __init__(
         self,
         lane: Lane,
-        kafka: Mapping[str, str],
-        topic_ids: Mapping[str, str],
+        open_source: OpenSource,
         *,
         state: DispatchState,
         engine: Engine,
         closes: Closes,
         codec: Codec,
-        producer: LogProducer,
+        publisher: Publisher,
         version_of: Callable[[Origin], Version],
         most_pending: int,
     ) -> None:
@@ -64,28 +58,19 @@ class LaneReader:
         self._engine = engine
         self._closes = closes
         self._codec = codec
-        self._producer = producer
+        self._publisher = publisher
         self._version_of = version_of
         self._most_pending = most_pending
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"read-{lane}")
         self._catching_up_until: float | None = None
         self._paused = False
         self._committed_at = 0.0
-        self._consumer = LogConsumer(
-            kafka,
-            group=f"lastword.dispatch.{lane}",
-            topics=[queued(lane)],
-            topic_ids=topic_ids,
-            assigned=lambda parts: self._from_thread(self._assigned(parts)),
-            revoked=self._on_revoked,
-            lost=lambda parts: self._from_thread(self._lost(parts)),
-        )
+        self._source = open_source(self)
 
     async def run(self) -> None:
         """Read, absorb, commit; stop reading while the table is full."""
         while True:
-            records = await self._in_thread(self._consumer.batch, _BATCH, _WAIT_S)
+            records = await self._source.batch()
             for record in records:
                 await self._absorb(record)
             if records:
@@ -97,8 +82,7 @@ class LaneReader:
     async def close(self) -> None:
         """Commit what is finished and leave the group."""
         await self._commit(at_once=True)
-        await self._in_thread(self._consumer.close)
-        self._thread.shutdown()
+        await self._source.close()
 
     # -- what is read ---------------------------------------------------------------------------
 
@@ -132,7 +116,7 @@ class LaneReader:
 
     async def _dead_letter(self, record: Record, error: PoisonEvent) -> None:
         DEAD_LETTERS.labels("dispatch", error.cause).inc()
-        await self._producer.publish_async([dead_letter(record, error)])
+        await self._publisher.publish_async([dead_letter(record, error)])
 
     # -- offsets and back-pressure --------------------------------------------------------------
 
@@ -141,19 +125,19 @@ class LaneReader:
         if at_once or now - self._committed_at >= _COMMIT_EVERY_S:
             self._committed_at = now
             moved = self._state.offsets.take_committable(queued(self._lane))
-            await self._in_thread(self._consumer.commit, moved)
+            if moved:
+                await self._source.commit(moved)
 
     async def _hold_back(self) -> None:
         full = len(self._state.table) >= self._most_pending
         if full != self._paused:
             self._paused = full
-            parts = await self._in_thread(self._consumer.assignment)
-            await self._in_thread(self._consumer.pause if full else self._consumer.resume, parts)
+            await self._source.hold(full)
             get_logger().warning("reading_paused" if full else "reading_resumed", lane=self._lane)
 
     # -- partitions that come and go ------------------------------------------------------------
 
-    async def _assigned(self, partitions: Sequence[Partition]) -> None:
+    async def assigned(self, partitions: Sequence[Partition]) -> None:
         if partitions and self._catching_up_until is None:
             self._engine.hold()
             self._catching_up_until = self._loop.time() + _CATCH_UP_S
@@ -165,7 +149,7 @@ class LaneReader:
             self._catching_up_until = None
             self._engine.release()
 
-    async def _leaving(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+    async def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Let what is out finish, for a while; what to commit last."""
         self._state.table.forget(partitions)
         finished = await self._engine.idle(_LET_FINISH_S, partitions)
@@ -174,17 +158,6 @@ class LaneReader:
         get_logger().info("partitions_revoked", count=len(partitions), finished=finished)
         return {place: offset for place, offset in moved.items() if place in partitions}
 
-    async def _lost(self, partitions: Sequence[Partition]) -> None:
+    async def lost(self, partitions: Sequence[Partition]) -> None:
         self._state.table.forget(partitions)
         self._state.offsets.forget(partitions)
-
-    # -- the consumer's thread, in which librdkafka calls back while the loop waits ---------------
-
-    def _on_revoked(self, partitions: Sequence[Partition]) -> None:
-        self._consumer.commit(self._from_thread(self._leaving(partitions)))
-
-    def _from_thread(self, work: Coroutine[None, None, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_LET_FINISH_S * 2)
-
-    async def _in_thread(self, call: Callable[_P, _T], *a: _P.args, **k: _P.kwargs) -> _T:
-        return await self._loop.run_in_executor(self._thread, lambda: call(*a, **k))

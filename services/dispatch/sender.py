@@ -22,7 +22,8 @@ from yarl import URL
 from services.core.identifiers import AccountName
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.ports import Request, Response
-from services.runtime.clock import boot_seconds
+from services.dispatch.departure import Departure, TooLate
+from services.runtime.clock import Clock, SystemClock
 
 __all__ = ["HttpSender"]
 
@@ -30,25 +31,6 @@ _LARGE_BYTES = 512 * 1024
 _MOST_REPLY_BYTES = 4 * 1024 * 1024
 #: idle connections are dropped before any vendor's own limit, so that few sends meet a dead one
 _KEEP_ALIVE_S = 15.0
-
-
-class _TooLate(Exception):
-    """The connection came after the lease was over: nothing was written."""
-
-
-class _Flight:
-    """One request on its way: told when it connects, it decides whether it may write."""
-
-    __slots__ = ("begun", "send_by")
-
-    def __init__(self, send_by: float) -> None:
-        self.send_by = send_by
-        self.begun = False
-
-    def connected(self) -> None:
-        if boot_seconds() >= self.send_by:
-            raise _TooLate
-        self.begun = True
 
 
 async def _on_connection(
@@ -61,11 +43,16 @@ class HttpSender:
     """A pool of connections for each account. Open it with ``async with``."""
 
     def __init__(
-        self, connections: Mapping[AccountName, int], *, resolver: AbstractResolver | None = None
+        self,
+        connections: Mapping[AccountName, int],
+        *,
+        resolver: AbstractResolver | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """``connections``: the most at once, by account; it is the account's concurrency."""
         self._connections = connections
         self._resolver = resolver
+        self._clock = clock or SystemClock()
         self._sessions: dict[AccountName, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
@@ -98,19 +85,18 @@ class HttpSender:
         ``send_by`` is on the boot clock. ``timeout_s`` counts from the call to the reply's last
         byte.
         """
-        flight = _Flight(send_by)
+        departure = Departure(send_by, self._clock)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._exchange(self._sessions[account], request, flight)
-        except _TooLate:
-            return Outcome(kind=OutcomeKind.VOIDED, detail="connected after the lease was over")
+                return await self._exchange(self._sessions[account], request, departure)
+        except TooLate:
+            return departure.missed()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # the error's text may hold an address: its name says enough
-            kind = OutcomeKind.UNKNOWN if flight.begun else OutcomeKind.UNAVAILABLE
-            return Outcome(kind=kind, code=type(error).__name__, detail=_DETAILS[kind])
+            return departure.failed(type(error).__name__)
 
     async def _exchange(
-        self, session: aiohttp.ClientSession, request: Request, flight: _Flight
+        self, session: aiohttp.ClientSession, request: Request, departure: Departure
     ) -> Response | Outcome:
         async with session.request(
             request.method,
@@ -119,7 +105,7 @@ class HttpSender:
             # aiohttp would rather read a large body than be handed it
             data=BytesIO(request.body) if len(request.body) > _LARGE_BYTES else request.body,
             allow_redirects=False,
-            trace_request_ctx=flight,
+            trace_request_ctx=departure,
         ) as reply:
             body = bytearray()
             async for chunk in reply.content.iter_chunked(65_536):
@@ -129,12 +115,6 @@ class HttpSender:
                     return Outcome(kind=OutcomeKind.UNKNOWN, code=str(reply.status), detail=detail)
             headers = {name.lower(): value for name, value in reply.headers.items()}
             return Response(status=reply.status, headers=headers, body=bytes(body))
-
-
-_DETAILS = {
-    OutcomeKind.UNAVAILABLE: "no connection: nothing was sent",
-    OutcomeKind.UNKNOWN: "the reply was lost",
-}
 
 
 def _exact(url: str) -> StrOrURL:

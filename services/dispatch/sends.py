@@ -1,9 +1,9 @@
 """Sends what was granted, a request a group, and settles what became of it, in batches."""
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,20 +12,33 @@ from services.core.errors import LastwordError
 from services.core.identifiers import AccountName
 from services.core.ledger import Settlement, SettlementAnswer
 from services.core.outcomes import Outcome, OutcomeKind
-from services.core.ports import Access, Message, Provider, Response
+from services.core.ports import Access, Message, Provider, Request, Response
 from services.core.publications import closed, settled
 from services.dispatch.accounts import backoff_s
 from services.dispatch.claims import Flight
 from services.dispatch.decide import Step, after, verdict_with
 from services.dispatch.log import Outgoing
-from services.dispatch.sender import HttpSender
 from services.dispatch.state import DispatchState
 from services.runtime.metrics import SEND_SECONDS
 
-__all__ = ["Sends"]
+__all__ = ["Sender", "Sends"]
 
 _SETTLE_MOST = 200
 _FOR_ALL = (OutcomeKind.REFUSED_CONTENT, OutcomeKind.REFUSED_RECIPIENT)
+
+
+class Sender(Protocol):
+    """What moves the bytes of one request, at most once."""
+
+    async def send(
+        self, account: AccountName, request: Request, *, send_by: float, timeout_s: float
+    ) -> Response | Outcome:
+        """The provider's reply, or the outcome where there is none to read.
+
+        ``send_by`` is on the boot clock: no byte leaves after it. ``timeout_s`` counts from the
+        call to the reply's last byte.
+        """
+        ...
 
 
 class _Landed(Struct, frozen=True):
@@ -39,7 +52,7 @@ class Sends:
     def __init__(
         self,
         state: DispatchState,
-        sender: HttpSender,
+        sender: Sender,
         accesses: Mapping[AccountName, Access],
         providers: Mapping[str, Provider],
     ) -> None:
@@ -70,14 +83,14 @@ class Sends:
         except (LastwordError, ValueError) as error:
             detail = f"no request could be built: {type(error).__name__}"
             return [Outcome(kind=OutcomeKind.REFUSED_CONTENT, detail=detail)] * len(flights)
-        started = time.monotonic()
+        started = self._state.clock.boot()
         reply = await self._sender.send(
             access.account.name,
             request,
             send_by=min(flight.send_by for flight in flights),
             timeout_s=access.account.timeout_ms / 1000,
         )
-        SEND_SECONDS.labels(access.account.name).observe(time.monotonic() - started)
+        SEND_SECONDS.labels(access.account.name).observe(self._state.clock.boot() - started)
         if isinstance(reply, Outcome):
             return [reply] * len(flights)
         return _apart(provider.read_response(messages, reply), reply)

@@ -1,7 +1,6 @@
 """What the steps of dispatch share: table, accounts, offsets, ledger and log."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -11,7 +10,8 @@ from services.dispatch.accounts import Accounts
 from services.dispatch.log import AttemptLog
 from services.dispatch.offsets import Offsets
 from services.dispatch.pending import Candidate, PendingTable
-from services.runtime.clock import utc_now
+from services.runtime.chance import Chance
+from services.runtime.clock import Clock
 from services.runtime.logs import get_logger
 
 __all__ = ["DispatchState"]
@@ -23,22 +23,31 @@ _AWAY_S = 0.5
 class DispatchState:
     """One dispatch process's memory and its two witnesses. Belongs to one event loop."""
 
-    def __init__(self, accounts: Accounts, ledger: Ledger, log: AttemptLog) -> None:
+    def __init__(
+        self,
+        accounts: Accounts,
+        ledger: Ledger,
+        log: AttemptLog,
+        clock: Clock,
+        chance: Chance,
+    ) -> None:
         self.accounts = accounts
         self.table = PendingTable(accounts)
         self.offsets = Offsets()
         self.ledger = ledger
         self.log = log
+        self.clock = clock
+        self.chance = chance
         #: set when there may be something new to choose
         self.changed = asyncio.Event()
 
     def now(self) -> float:
         """Seconds since the epoch; only the ledger's clock decides anything."""
-        return utc_now().timestamp()
+        return self.clock.now().timestamp()
 
     def jitter(self) -> float:
         """A number in [0, 1)."""
-        return random.random()
+        return self.chance.jitter()
 
     def finish(self, candidates: Iterable[Candidate]) -> None:
         """What became of these is published: their records are done with."""

@@ -1,0 +1,116 @@
+"""One dispatch process, whatever it stands on: Kafka and PostgreSQL, or a simulation.
+
+Stopping: nothing more is chosen; what is in flight is sent, settled and published; offsets are
+committed; the group is left, so that the partitions move on at once.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct
+
+from services.core.catalogue import Lane
+from services.core.identifiers import AccountName, Origin
+from services.core.ledger import Ledger
+from services.core.ports import Access, Provider
+from services.dispatch.accounts import Accounts
+from services.dispatch.claims import Claims
+from services.dispatch.closes import Closes
+from services.dispatch.engine import Engine
+from services.dispatch.log import AttemptLog, Publisher
+from services.dispatch.pending import Version
+from services.dispatch.reader import LaneReader
+from services.dispatch.sends import Sender, Sends
+from services.dispatch.state import DispatchState
+from services.runtime.catalogue import LoadedCatalogue
+from services.runtime.chance import Chance
+from services.runtime.clock import Clock
+from services.runtime.codec import Codec
+from services.runtime.logs import get_logger
+from services.runtime.source import OpenSource
+
+__all__ = ["Dispatch", "Outside"]
+
+_MOST_PENDING = 500_000
+_FINISH_WITHIN_S = 15.0
+
+
+class Outside(Struct, frozen=True, kw_only=True):
+    """All that one dispatch process depends on and cannot answer for."""
+
+    ledger: Ledger
+    version_of: Callable[[Origin], Version]
+    publisher: Publisher
+    sender: Sender
+    clock: Clock
+    chance: Chance
+    #: where each lane to be dispatched is read from
+    sources: Mapping[Lane, OpenSource]
+
+
+class Dispatch:
+    """Made once for a process; ``run`` once."""
+
+    def __init__(
+        self,
+        outside: Outside,
+        loaded: LoadedCatalogue,
+        accesses: Mapping[AccountName, Access],
+        providers: Mapping[str, Provider],
+        codec: Codec,
+        *,
+        most_pending: int = _MOST_PENDING,
+    ) -> None:
+        accounts = loaded.catalogue.accounts
+        messages = {name: account.concurrency * account.batch for name, account in accounts.items()}
+        log = AttemptLog(outside.publisher, codec)
+        state = DispatchState(
+            Accounts(messages), outside.ledger, log, outside.clock, outside.chance
+        )
+        closes = Closes(state)
+        claims = Claims(state, closes, loaded.templates, accounts)
+        sends = Sends(state, outside.sender, accesses, providers)
+        self._engine = Engine(state, claims, sends, closes, accounts)
+        self._readers = [
+            LaneReader(
+                lane,
+                open_source,
+                state=state,
+                engine=self._engine,
+                closes=closes,
+                codec=codec,
+                publisher=outside.publisher,
+                version_of=outside.version_of,
+                most_pending=most_pending,
+            )
+            for lane, open_source in outside.sources.items()
+        ]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Dispatch until told to stop; what stops it otherwise is raised."""
+        engine = asyncio.create_task(self._engine.run())
+        reading = [asyncio.create_task(reader.run()) for reader in self._readers]
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait([stopping, engine, *reading], return_when=asyncio.FIRST_COMPLETED)
+            self._engine.hold()
+            if not await self._engine.idle(_FINISH_WITHIN_S):
+                get_logger().warning("stopped_with_sends_in_flight")
+        finally:
+            stopping.cancel()
+            results = await self._wind_up(engine, reading)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, asyncio.CancelledError):
+                raise result
+
+    async def _wind_up(
+        self, engine: "asyncio.Task[None]", reading: Sequence["asyncio.Task[None]"]
+    ) -> Sequence[BaseException | None]:
+        """Readers first: what they let go of may still have to be finished."""
+        for task in reading:
+            task.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+        for reader in self._readers:
+            await reader.close()
+        engine.cancel()
+        return await asyncio.gather(engine, *reading, return_exceptions=True)
