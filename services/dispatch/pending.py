@@ -255,7 +255,7 @@ class PendingTable:
         self._set_timer(winner, self._looks_again_at(winner, now))
 
     def _looks_again_at(self, candidate: Candidate, now: float) -> float:
-        """When something is to be done about a candidate that is ready: never after its deadline."""
+        """When a candidate that is ready is looked at again: never after its deadline."""
         gives_up_at = candidate.gives_up_at
         if gives_up_at is None or next_leg(candidate.routed.legs, candidate.progress) is None:
             return candidate.deadline
