@@ -6,10 +6,11 @@ so that a demonstration can play half an hour in half a minute.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from services.core.errors import Misconfigured
 from services.core.events import Channel
@@ -20,6 +21,7 @@ from services.core.identifiers import (
     TypeName,
     supersession_key,
 )
+from services.core.quota import LENGTH_US, Per, Quota
 
 __all__ = [
     "Account",
@@ -68,6 +70,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     timeout_ms: int = 10_000
     #: how long the provider may take to show a message that it took; None: the vendor's own figure
     settling_ms: int | None = None
+    #: what the provider allows in any second, minute, hour and day; None: as much as we like
+    quota: Quota | None = None
     #: the provider's own: sender address, message stream, domain, account SID, ...
     settings: Mapping[str, str] = {}
 
@@ -111,12 +115,21 @@ class _Raw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What all tables of the file share: a field that is not known is an error, with its path."""
 
 
+class _RawQuota(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    per_second: int | None = None
+    per_minute: int | None = None
+    per_hour: int | None = None
+    per_day: int | None = None
+    jitter: str = "15ms"
+
+
 class _RawAccount(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     provider: str
     concurrency: int = 32
     batch: int = 1
     timeout: str = "10s"
     settling: str | None = None
+    quota: _RawQuota | None = None
     settings: dict[str, str] = {}
 
 
@@ -163,6 +176,7 @@ def parse_catalogue(
     scaled = _Scale(time_scale)
     accounts = {AccountName(n): _account(n, a, scaled) for n, a in raw.accounts.items()}
     types = {TypeName(n): _type(n, t, accounts, scaled) for n, t in raw.types.items()}
+    accounts = {name: _shared(account, types.values()) for name, account in accounts.items()}
     return Catalogue(version=version, accounts=accounts, types=types, time_scale=time_scale)
 
 
@@ -191,8 +205,31 @@ def _account(name: str, raw: _RawAccount, scale: _Scale) -> Account:
         # a provider's real answer takes as long as it takes: this one is not scaled
         timeout_ms=parse_duration_ms(raw.timeout, where=f"{where}.timeout"),
         settling_ms=scale.optional_ms(raw.settling, f"{where}.settling"),
+        quota=None if raw.quota is None else _quota(raw.quota, raw.batch, f"{where}.quota"),
         settings=raw.settings,
     )
+
+
+def _quota(raw: _RawQuota, batch: int, where: str) -> Quota:
+    """What the provider's clock counts: not scaled either."""
+    told = {per: getattr(raw, f"per_{per}") for per in Per}
+    limits = {per: limit for per, limit in told.items() if limit is not None}
+    if not limits or min(limits.values()) < 1:
+        raise Misconfigured(f"{where}: name at least one of per_{', per_'.join(Per)}, each above 0")
+    jitter_us = parse_duration_ms(raw.jitter, where=f"{where}.jitter") * 1000
+    quota = Quota(limits=limits, jitter_us=jitter_us, batch=batch)
+    if jitter_us > LENGTH_US[quota.shortest]:
+        raise Misconfigured(f"{where}.jitter: longer than the shortest window, so it says nothing")
+    return quota
+
+
+def _shared(account: Account, types: Iterable[NotificationType]) -> Account:
+    """Whether bulk has the account to itself shows only once the types are known."""
+    if account.quota is None:
+        return account
+    lanes = {t.lane for t in types if any(account.name in leg.accounts for leg in t.route)}
+    shared = Lane.BULK in lanes and len(lanes) > 1
+    return replace(account, quota=replace(account.quota, shared=shared))
 
 
 def _type(

@@ -19,6 +19,7 @@ from services.core.catalogue import (
 from services.core.errors import Misconfigured
 from services.core.events import Channel
 from services.core.identifiers import AccountName, NotificationId, TypeName
+from services.core.quota import Per, Quota
 
 TEXT = """
 [accounts.postmark]
@@ -95,6 +96,34 @@ def test_a_type_that_is_never_superseded_has_the_id_as_its_subject() -> None:
     assert campaign.key_of("shop", "u1", "spring", ID) == f"shop:u1:campaign:{ID}"
 
 
+def quota(text: str, *, route: str = "twilio") -> Quota:
+    told = TEXT.replace("concurrency = 4", f"quota = {text}")
+    campaign = told.rpartition('accounts = ["postmark"]')
+    catalogue = parse(f'{campaign[0]}accounts = ["{route}"]')
+    found = catalogue.accounts[AccountName("twilio")].quota
+    assert found is not None
+    return found
+
+
+def test_a_quota_names_its_windows_the_shortest_first() -> None:
+    found = quota("{ per_day = 1000, per_second = 5 }")
+    assert list(found.limits.items()) == [(Per.SECOND, 5), (Per.DAY, 1000)]
+    assert found.jitter_us == 15_000
+    assert parse().accounts[AccountName("postmark")].quota is None
+
+
+def test_a_quota_is_the_providers_own_and_not_scaled_in_a_demonstration() -> None:
+    text = TEXT.replace("concurrency = 4", 'quota = { per_second = 5, jitter = "20ms" }')
+    found = parse(text, time_scale=60).accounts[AccountName("twilio")].quota
+    assert found is not None
+    assert (found.limits, found.jitter_us) == ({Per.SECOND: 5}, 20_000)
+
+
+def test_only_an_account_that_bulk_shares_with_others_keeps_a_part_for_them() -> None:
+    assert not quota("{ per_second = 5 }", route="postmark").shared
+    assert quota("{ per_second = 5 }", route="twilio").shared
+
+
 @pytest.mark.parametrize(
     ("text", "ms"),
     [("250ms", 250), ("90s", 90_000), ("2m", 120_000), ("1h30m", 5_400_000), ("7d", 604_800_000)],
@@ -138,6 +167,10 @@ def test_no_scale_makes_a_duration_nothing(scale: float) -> None:
         ("[accounts.twilio]", '[accounts."Twilio OTP"]', "Twilio OTP"),
         ('timeout = "5s"', 'timeout = "5"', "accounts.twilio.timeout"),
         ('lane = "critical"', "", "lane"),
+        ("concurrency = 4", "quota = {}", "accounts.twilio.quota"),
+        ("concurrency = 4", "quota = { per_second = 0 }", "accounts.twilio.quota"),
+        ("concurrency = 4", "quota = { per_week = 9 }", "per_week"),
+        ("concurrency = 4", 'quota = { per_second = 9, jitter = "2s" }', "twilio.quota.jitter"),
     ],
 )
 def test_a_fault_is_refused_with_its_place(old: str, new: str, where: str) -> None:
