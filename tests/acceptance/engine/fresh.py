@@ -35,8 +35,8 @@ def fresh_environment(folder: Path) -> dict[str, str]:
 
 
 def _fetching(environment: Mapping[str, str]) -> dict[str, str]:
-    """Proxies, certificates and package indexes."""
-    words = ("proxy", "pip_", "uv_", "ssl_", "index", "cert")
+    """Proxies, certificates and package indexes; nothing else of who runs this."""
+    words = ("proxy", "pip_", "uv_", "ssl_", "index", "cert", "ca_bundle")
     return {
         name: value
         for name, value in environment.items()
