@@ -71,7 +71,9 @@ class Claims:
             send_by = asked_at + answer.lease_left_ms / 1000
             attempt = answer.attempts[-1]
             flights.append(Flight(choice.candidate, choice.account, attempt, content, send_by))
-            done += choice.losers
+            # the others' ends this answer does not tell: they revive, and are told at their claim
+            told = {closing.id for closing in answer.closings}
+            done += (loser for loser in choice.losers if loser.id in told)
         await self._state.log.publish(events)
         self._state.finish(done)
         return flights

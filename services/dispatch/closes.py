@@ -1,9 +1,22 @@
-"""Verdicts without a send: expired, cancelled, suppressed, dead-lettered; losers with them."""
+"""Verdicts without a send: expired, failed, cancelled, suppressed, dead-lettered.
 
+The ledger refuses a verdict while a claim of the same notification is open: perhaps of another
+process, which may die and leave the rest to us. So such a candidate is not finished, but looked at
+again when that claim is over. One that is unknown is the sweeper's.
+"""
+
+import asyncio
 from collections.abc import Sequence
 
 from services.core.events import CloseReason
-from services.core.ledger import Cancellation, Identity, Verdict
+from services.core.identifiers import ClaimId, NotificationId
+from services.core.ledger import (
+    Cancellation,
+    ClaimRefused,
+    ClaimRequest,
+    Identity,
+    Verdict,
+)
 from services.core.publications import closed
 from services.dispatch.offsets import Place
 from services.dispatch.pending import Candidate, Version
@@ -11,9 +24,9 @@ from services.dispatch.state import DispatchState
 
 __all__ = ["Closes", "identity_of"]
 
-
-#: the newest of a key ended like this, so what is older of it ends too
-_TAKES_LOSERS = (CloseReason.EXPIRED, CloseReason.FAILED, CloseReason.SUPPRESSED)
+_LOOK_AGAIN_S = 0.5
+#: no ledger grants it, as attempts are numbered from 1
+_NO_ATTEMPT = 0
 
 
 def identity_of(candidate: Candidate) -> Identity:
@@ -23,50 +36,89 @@ def identity_of(candidate: Candidate) -> Identity:
 
 
 class Closes:
-    """Closes candidates. What the ledger does not close has a claim, which will end by itself."""
+    """Closes candidates, and publishes what the ledger says of each."""
 
     def __init__(self, state: DispatchState) -> None:
         self._state = state
 
     async def expire(self, candidates: Sequence[Candidate]) -> None:
-        """These winners are past their deadline."""
-        await self.close(candidates, CloseReason.EXPIRED, "its deadline came first")
+        """These winners are past their deadline; so may be what they would have superseded.
+
+        The rest of that revives: the winner may be a repeat, and older than it seems here.
+        """
+        now, table = self._state.now(), self._state.table
+        losers = [c for winner in candidates for c in table.losers_of(winner) if c.deadline <= now]
+        detail = "its deadline came first"
+        await self.close([*candidates, *losers], CloseReason.EXPIRED, detail)
 
     async def close(
         self, candidates: Sequence[Candidate], reason: CloseReason, detail: str
     ) -> None:
-        """Close these, then what they supersede, and publish what the ledger says of each."""
+        """Close these, however long claims stand in the way."""
+        state = self._state
+        while True:
+            left = await self._judge(candidates, reason, detail)
+            state.finish([c for c in candidates if c.id not in left])
+            if not left:
+                return
+            candidates = [c for c in candidates if c.id in left]
+            await asyncio.sleep(max(_LOOK_AGAIN_S, min(left.values()) - state.now()))
+
+    async def cancel(self, cancellation: Cancellation, version: Version, place: Place) -> None:
+        """Raise the ledger's floor first, then close what is here.
+
+        Should a claim stand in the way of one, that stays, and meets the floor at its next.
+        """
+        state = self._state
+        closings = await state.asked(lambda: state.ledger.cancel([cancellation]))
+        await state.log.publish([closed(closing) for closing in closings])
+        taken = state.table.take_cancelled(cancellation.key, version, cancellation.id)
+        left = await self._judge(taken, CloseReason.CANCELLED, "it was cancelled")
+        state.finish([candidate for candidate in taken if candidate.id not in left])
+        state.offsets.finish([place])
+
+    async def _judge(
+        self, candidates: Sequence[Candidate], reason: CloseReason, detail: str
+    ) -> dict[NotificationId, float]:
+        """Those in whose way a claim stands, and until when; the others' ends are published."""
+        if not candidates:
+            return {}
         state = self._state
         verdicts = [
             Verdict(identity=identity_of(c), reason=reason, detail=detail) for c in candidates
         ]
         closings = await state.asked(lambda: state.ledger.close(verdicts))
-        losers = [
-            (loser, winner)
-            for winner, closing in zip(candidates, closings, strict=True)
-            if closing is not None and reason in _TAKES_LOSERS
-            for loser in state.table.losers_of(winner)
-        ]
-        superseded = [
-            Verdict(
-                identity=identity_of(loser),
-                reason=CloseReason.SUPERSEDED,
-                detail="a newer one took its place",
-                winner=winner.id,
-            )
-            for loser, winner in losers
-        ]
-        if superseded:
-            closings = [*closings, *await state.asked(lambda: state.ledger.close(superseded))]
         await state.log.publish([closed(closing) for closing in closings if closing is not None])
-        state.finish([*candidates, *(loser for loser, _ in losers)])
+        return await self._look(
+            [c for c, held in zip(candidates, closings, strict=True) if held is None]
+        )
 
-    async def cancel(self, cancellation: Cancellation, version: Version, place: Place) -> None:
-        """Raise the ledger's floor first, then close what is here."""
+    async def _look(self, candidates: Sequence[Candidate]) -> dict[NotificationId, float]:
+        """What it is that stands in the way: those with an open claim, and until when."""
+        if not candidates:
+            return {}
         state = self._state
-        closings = await state.asked(lambda: state.ledger.cancel([cancellation]))
+        looks = [_look(candidate, state.chance.claim_id()) for candidate in candidates]
+        answers = await state.asked(lambda: state.ledger.claim(looks))
+        closings = [closing for answer in answers for closing in answer.closings]
         await state.log.publish([closed(closing) for closing in closings])
-        taken = state.table.take_cancelled(cancellation.key, version, cancellation.id)
-        if taken:
-            await self.close(taken, CloseReason.CANCELLED, "it was cancelled")
-        state.offsets.finish([place])
+        return {
+            candidate.id: state.now() if answer.retry_at is None else answer.retry_at.timestamp()
+            for candidate, answer in zip(candidates, answers, strict=True)
+            if answer.refused in (ClaimRefused.BUSY, ClaimRefused.HISTORY)
+        }
+
+
+def _look(candidate: Candidate, claim_id: ClaimId) -> ClaimRequest:
+    """A claim that can only be refused, for the reason."""
+    return ClaimRequest(
+        claim_id=claim_id,
+        identity=identity_of(candidate),
+        attempt=_NO_ATTEMPT,
+        leg=candidate.progress.leg,
+        channel=candidate.leg.channel,
+        account=candidate.leg.accounts[0],
+        deadline=candidate.routed.deadline,
+        lease_ms=0,
+        timeout_ms=0,
+    )

@@ -33,19 +33,27 @@ class Offsets:
             if waiting and offset >= waiting[0]:
                 self._done.setdefault(partition, set()).add(offset)
 
-    def take_committable(self, topic: str) -> dict[Partition, int]:
-        """The next offset to read, by partition of a topic, where it moved since the last call."""
+    def take_committable(self, topic: str, *, again: bool = False) -> dict[Partition, int]:
+        """The next offset to read, by partition of a topic, where it moved since the last call.
+
+        ``again``: also where it did not, as a commit may have come to nothing.
+        """
         moved = {}
-        for partition, waiting in self._open.items():
-            if partition[0] != topic:
-                continue
-            done = self._done.get(partition, set())
-            while waiting and waiting[0] in done:
-                done.remove(waiting.popleft())
-            position = waiting[0] if waiting else self._next[partition]
-            if position != self._committed.get(partition):
+        for partition in self._open:
+            position = self._position(partition)
+            if partition[0] == topic and (again or position != self._committed.get(partition)):
                 moved[partition] = self._committed[partition] = position
         return moved
+
+    def last_of(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """The next offset to read of these, for whoever has them next."""
+        return {place: self._position(place) for place in partitions if place in self._open}
+
+    def _position(self, partition: Partition) -> int:
+        waiting, done = self._open[partition], self._done.get(partition, set())
+        while waiting and waiting[0] in done:
+            done.remove(waiting.popleft())
+        return waiting[0] if waiting else self._next[partition]
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These are somebody else's now."""

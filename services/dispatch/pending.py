@@ -10,7 +10,7 @@ is not looked at while none of those accounts can take a send.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 
 from msgspec import Struct
@@ -198,20 +198,25 @@ class PendingTable:
 
     # -- what became of it ----------------------------------------------------------------------
 
-    def finish(self, candidate: Candidate, now: float) -> None:
-        """It has its verdict, or is the sweeper's: take it out."""
+    def finish(self, candidate: Candidate, now: float) -> Sequence[Place]:
+        """It has its verdict, or is the sweeper's: take it out; the records that end with it.
+
+        It may have been forgotten meanwhile, and read again: that one goes with it.
+        """
         key = candidate.routed.key
         entry = self._entries.get(key)
-        if entry is None or entry.candidates.pop(candidate.id, None) is None:
-            return
-        self._size[candidate.lane] -= 1
-        candidate.ticket = 0
+        held = None if entry is None else entry.candidates.pop(candidate.id, None)
+        if entry is None or held is None:
+            return candidate.places
+        self._size[held.lane] -= 1
+        held.ticket = 0
         if entry.out == candidate.id:
             entry.out = None
         if entry.candidates:
             self._schedule(entry, now)
         else:
             del self._entries[key]
+        return held.places if held is candidate else [*candidate.places, *held.places]
 
     def put_back(self, candidate: Candidate, now: float, *, not_before: float = 0.0) -> None:
         """It is to be tried again, as far along as its progress says, not before a time."""
@@ -219,15 +224,24 @@ class PendingTable:
         if entry is None or entry.out != candidate.id:
             return
         entry.out = None
-        self._schedule(entry, now, not_before)
+        if candidate.places:
+            self._schedule(entry, now, not_before)
+        else:
+            self.finish(candidate, now)
 
-    def forget(self, partitions: Iterable[Partition]) -> None:
-        """Drop what stands on partitions that are no longer ours, but for what is out."""
+    def forget(self, partitions: Iterable[Partition], *, but_out: bool = False) -> None:
+        """Drop what stands on partitions that are no longer ours.
+
+        What is out goes when it comes back; ``but_out``: it keeps its records until then.
+        """
         gone = set(partitions)
         for entry in list(self._entries.values()):
             for candidate in list(entry.candidates.values()):
+                is_out = entry.out == candidate.id
+                if is_out and but_out:
+                    continue
                 candidate.places = [p for p in candidate.places if p[0] not in gone]
-                if not candidate.places and entry.out != candidate.id:
+                if not candidate.places and not is_out:
                     self.finish(candidate, 0.0)
 
     def out(self) -> Iterator[Candidate]:
@@ -255,7 +269,7 @@ class PendingTable:
         self._set_timer(winner, self._looks_again_at(winner, now))
 
     def _looks_again_at(self, candidate: Candidate, now: float) -> float:
-        """When a candidate that is ready is looked at again: never after its deadline."""
+        """When something is to be done about one that is ready: never after its deadline."""
         gives_up_at = candidate.gives_up_at
         if gives_up_at is None or next_leg(candidate.routed.legs, candidate.progress) is None:
             return candidate.deadline

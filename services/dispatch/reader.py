@@ -35,6 +35,8 @@ __all__ = ["LaneReader"]
 _CATCH_UP_S = 2.0
 _LET_FINISH_S = 2.0
 _COMMIT_EVERY_S = 0.25
+#: a commit may come to nothing, and a group that commits nothing is forgotten after days
+_COMMIT_AGAIN_S = 10.0
 
 
 class LaneReader:
@@ -65,6 +67,8 @@ class LaneReader:
         self._catching_up_until: float | None = None
         self._paused = False
         self._committed_at = 0.0
+        self._committed_all_at = 0.0
+        self._ours: set[Partition] = set()
         self._source = open_source(self)
 
     async def run(self) -> None:
@@ -72,7 +76,9 @@ class LaneReader:
         while True:
             records = await self._source.batch()
             for record in records:
-                await self._absorb(record)
+                # a partition may have gone while the batch was made
+                if (record.topic, record.partition) in self._ours:
+                    await self._absorb(record)
             if records:
                 self._state.changed.set()
             self._caught_up(bool(records))
@@ -124,7 +130,10 @@ class LaneReader:
         now = self._loop.time()
         if at_once or now - self._committed_at >= _COMMIT_EVERY_S:
             self._committed_at = now
-            moved = self._state.offsets.take_committable(queued(self._lane))
+            again = at_once or now - self._committed_all_at >= _COMMIT_AGAIN_S
+            if again:
+                self._committed_all_at = now
+            moved = self._state.offsets.take_committable(queued(self._lane), again=again)
             if moved:
                 await self._source.commit(moved)
 
@@ -138,6 +147,7 @@ class LaneReader:
     # -- partitions that come and go ------------------------------------------------------------
 
     async def assigned(self, partitions: Sequence[Partition]) -> None:
+        self._ours.update(partitions)
         if partitions and self._catching_up_until is None:
             self._engine.hold()
             self._catching_up_until = self._loop.time() + _CATCH_UP_S
@@ -150,14 +160,15 @@ class LaneReader:
             self._engine.release()
 
     async def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Let what is out finish, for a while; what to commit last."""
-        self._state.table.forget(partitions)
+        """Choose nothing of them any more, let what is out finish; what to commit last."""
+        self._state.table.forget(partitions, but_out=True)
         finished = await self._engine.idle(_LET_FINISH_S, partitions)
-        moved = self._state.offsets.take_committable(queued(self._lane))
-        self._state.offsets.forget(partitions)
+        last = self._state.offsets.last_of(partitions)
+        await self.lost(partitions)
         get_logger().info("partitions_revoked", count=len(partitions), finished=finished)
-        return {place: offset for place, offset in moved.items() if place in partitions}
+        return last
 
     async def lost(self, partitions: Sequence[Partition]) -> None:
+        self._ours.difference_update(partitions)
         self._state.table.forget(partitions)
         self._state.offsets.forget(partitions)

@@ -52,8 +52,7 @@ class DispatchState:
     def finish(self, candidates: Iterable[Candidate]) -> None:
         """What became of these is published: their records are done with."""
         for candidate in candidates:
-            self.table.finish(candidate, self.now())
-            self.offsets.finish(candidate.places)
+            self.offsets.finish(self.table.finish(candidate, self.now()))
         self.changed.set()
 
     def put_back(self, candidate: Candidate, pause_s: float = 0.0) -> None:

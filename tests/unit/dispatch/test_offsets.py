@@ -38,6 +38,25 @@ def test_finishing_twice_or_after_the_partition_left_changes_nothing() -> None:
     assert offsets.take_committable("t") == {}
 
 
+def test_a_commit_may_have_come_to_nothing_so_it_is_said_again() -> None:
+    offsets = Offsets()
+    offsets.read((P, 5))
+    offsets.finish([(P, 5)])
+    assert offsets.take_committable("t") == {P: 6}
+    assert offsets.take_committable("t") == {}
+    assert offsets.take_committable("t", again=True) == {P: 6}
+
+
+def test_what_leaves_is_committed_without_swallowing_what_stays() -> None:
+    offsets, stays = Offsets(), ("t", 1)
+    for partition in (P, stays):
+        offsets.read((partition, 0))
+        offsets.finish([(partition, 0)])
+    assert offsets.last_of([P]) == {P: 1}
+    offsets.forget([P])
+    assert offsets.take_committable("t") == {stays: 1}
+
+
 @given(st.permutations(range(8)), st.integers(0, 8))
 def test_nothing_unfinished_is_ever_below_what_is_committed(order: list[int], done: int) -> None:
     offsets = Offsets()

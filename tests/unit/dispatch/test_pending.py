@@ -199,6 +199,29 @@ def test_partitions_that_leave_take_their_candidates_but_not_what_is_out(
     assert len(table) == 1
 
 
+def test_what_is_out_keeps_its_records_until_its_partition_has_left(table: PendingTable) -> None:
+    table.absorb(candidate("out", 1), START)
+    (out,) = table.choose(START, 1)
+    gone = [("deliveries.queued.critical", 0)]
+    table.forget(gone, but_out=True)
+    assert out.candidate.places
+    table.forget(gone)
+    table.put_back(out.candidate, START)
+    assert len(table) == 0
+
+
+def test_a_loser_that_was_forgotten_and_read_again_ends_with_all_its_records(
+    table: PendingTable,
+) -> None:
+    table.absorb(candidate("old", 1), START)
+    table.absorb(candidate("new", 2), START)
+    (choice,) = table.choose(START, 1)
+    table.forget([("deliveries.queued.critical", 0)])
+    table.absorb(candidate("old", 1), START)
+    (loser,) = choice.losers
+    assert table.finish(loser, START) == [(("deliveries.queued.critical", 0), 1)]
+
+
 @given(st.permutations([("A", 10), ("B", 11), ("A", 12), ("C", 13), ("B", 14)]))
 def test_whatever_the_order_of_reading_the_newest_first_seen_version_wins(
     records: list[tuple[str, int]],

@@ -1,0 +1,87 @@
+"""Verdicts without a send: what they end, and what they leave alone."""
+
+import asyncio
+from uuid import uuid4
+
+from services.core.events import Channel, CloseReason
+from services.core.identifiers import AccountName, ClaimId
+from services.core.ledger import ClaimRequest, Settlement
+from services.core.outcomes import Outcome, OutcomeKind
+from services.dispatch.closes import Closes, identity_of
+from services.dispatch.pending import Candidate
+from tests.unit.dispatch.examples import START, candidate, notification_id
+from tests.unit.dispatch.memory import Memory
+
+
+def _claim(of: Candidate) -> ClaimRequest:
+    return ClaimRequest(
+        claim_id=ClaimId(uuid4()),
+        identity=identity_of(of),
+        attempt=1,
+        leg=0,
+        channel=Channel.EMAIL,
+        account=AccountName("a"),
+        deadline=of.routed.deadline,
+        lease_ms=5_000,
+        timeout_ms=1_000,
+    )
+
+
+def _due(memory: Memory, *candidates: Candidate, after: float = 61) -> list[Candidate]:
+    for one in candidates:
+        memory.state.offsets.read(one.places[0])
+        memory.state.table.absorb(one, START)
+    memory.clock.at = START + after
+    return memory.state.table.due(memory.clock.at)
+
+
+async def test_what_another_process_has_in_flight_is_not_finished_by_a_verdict() -> None:
+    """Its claim may end as not taken, with nobody left but us to go on."""
+    memory = Memory()
+    one = candidate("one", 1)
+    asked = _claim(one)
+    memory.clock.at = START + 59
+    await memory.ledger.claim([asked])
+    closing = asyncio.create_task(Closes(memory.state).expire(_due(memory, one, after=60.5)))
+    await asyncio.sleep(0.05)
+    assert len(memory.state.table) == 1
+    assert memory.state.offsets.take_committable("deliveries.queued.critical") == {
+        ("deliveries.queued.critical", 0): 1
+    }
+    outcome = Outcome(kind=OutcomeKind.UNAVAILABLE)
+    await memory.ledger.settle([Settlement(claim_id=asked.claim_id, outcome=outcome)])
+    await closing
+    assert [event.reason for event in memory.told()] == [CloseReason.EXPIRED]
+    assert len(memory.state.table) == 0
+
+
+async def test_what_became_unknown_is_left_to_the_sweeper() -> None:
+    memory = Memory()
+    one = candidate("one", 1)
+    await memory.ledger.claim([_claim(one)])
+    await Closes(memory.state).expire(_due(memory, one))
+    assert memory.told() == []
+    assert len(memory.state.table) == 0
+
+
+async def test_p2_a_repeat_past_its_deadline_takes_nothing_with_it() -> None:
+    """A@10 was sent and its record is gone; B@11 waits, and A@12 is a repeat read without it."""
+    memory = Memory()
+    first = candidate("A", 10)
+    asked = _claim(first)
+    memory.clock.at = START
+    await memory.ledger.claim([asked])
+    taken = Outcome(kind=OutcomeKind.ACCEPTED)
+    await memory.ledger.settle([Settlement(claim_id=asked.claim_id, outcome=taken)])
+    waiting = candidate("B", 11, deadline=100)
+    await Closes(memory.state).expire(_due(memory, waiting, candidate("A", 12)))
+    assert [event.reason for event in memory.told()] == [CloseReason.SENT]
+    (choice,) = memory.state.table.choose(memory.clock.at, 10)
+    assert choice.candidate.id == notification_id("B")
+
+
+async def test_what_expires_together_is_closed_together() -> None:
+    memory = Memory()
+    await Closes(memory.state).expire(_due(memory, candidate("A", 1), candidate("B", 2)))
+    assert {event.reason for event in memory.told()} == {CloseReason.EXPIRED}
+    assert len(memory.told()) == 2
