@@ -1,0 +1,208 @@
+"""The ports of the engine, over the simulated network; the oracle sees what really happened."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from services.core.errors import Retryable
+from services.core.identifiers import NotificationId
+from services.core.ledger import (
+    Attempt,
+    Cancellation,
+    ClaimAnswer,
+    ClaimRequest,
+    Closing,
+    Settlement,
+    SettlementAnswer,
+    Unannounced,
+    Unresolved,
+    Verdict,
+)
+from services.core.record import Record
+from services.runtime.consumer import Partition
+from services.runtime.memory import MemoryConsumer, MemoryLog
+from services.runtime.memory_ledger import MemoryLedger
+from services.runtime.producer import OutRecord
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.network import LEDGER, LOG, Network
+from tests.simulation.oracle import START, Oracle
+
+__all__ = [
+    "HostClock",
+    "NetworkLedger",
+    "NetworkPublisher",
+    "NetworkSource",
+    "WatchedLog",
+    "at_once",
+]
+
+_T = TypeVar("_T")
+_AWAY_S = 0.5
+
+
+def at_once(call: Coroutine[Any, Any, _T]) -> _T:
+    """The result of a coroutine that waits for nothing."""
+    try:
+        call.send(None)
+    except StopIteration as done:
+        result: _T = done.value
+        return result
+    raise AssertionError("it waits for something")
+
+
+class HostClock:
+    """A host's clocks: the wall's may be off, the boot's has a start of its own."""
+
+    def __init__(self, loop: SimulatedLoop, *, off: float = 0.0, booted: float = 0.0) -> None:
+        self._loop = loop
+        self.off = off
+        self._booted = booted
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self._loop.time() + self.off)
+
+    def boot(self) -> float:
+        return self._loop.time() + self._booted
+
+
+class WatchedLog(MemoryLog):
+    """Tells of every record."""
+
+    def __init__(self, partitions: int, now: Callable[[], datetime]) -> None:
+        super().__init__(partitions, now)
+        self.on_append: Callable[[Record], None] = lambda _: None
+
+    def append(self, out: OutRecord) -> Record:
+        record = super().append(out)
+        self.on_append(record)
+        return record
+
+
+class NetworkPublisher:
+    """Appends for one process. Some batches arrive in two parts."""
+
+    def __init__(self, host: str, network: Network, log: MemoryLog, split: Callable[[], float]):
+        self._host = host
+        self._network = network
+        self._log = log
+        self._split = split
+
+    async def publish_async(self, records: Sequence[OutRecord]) -> None:
+        first = len(records)
+        if first > 1 and self._split() < 0.3:
+            first = 1 + int(self._split() * (first - 1))
+        await self._append(records[:first])
+        if first < len(records):
+            await self._append(records[first:])
+
+    async def _append(self, records: Sequence[OutRecord]) -> None:
+        def append() -> None:
+            for record in records:
+                self._log.append(record)
+
+        if records:
+            await self._network.call(self._host, LOG, append)
+
+
+class NetworkSource:
+    """A member of a group that may be cut off from the log."""
+
+    def __init__(self, host: str, network: Network, consumer: MemoryConsumer) -> None:
+        self._host = host
+        self._network = network
+        self._consumer = consumer
+
+    async def batch(self) -> Sequence[Record]:
+        await asyncio.sleep(self._network.delay())
+        if not self._network.is_through(self._host, LOG):
+            await asyncio.sleep(_AWAY_S)
+            return []
+        return await self._consumer.batch()
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        def commit() -> None:
+            at_once(self._consumer.commit(offsets))
+
+        try:
+            await self._network.call(self._host, LOG, commit)
+        except Retryable:
+            return
+
+    async def hold(self, held: bool) -> None:
+        await self._consumer.hold(held)
+
+    async def close(self) -> None:
+        await self._consumer.close()
+
+
+class NetworkLedger:
+    """The ledger as one process reaches it."""
+
+    def __init__(self, host: str, network: Network, ledger: MemoryLedger, oracle: Oracle) -> None:
+        self._host = host
+        self._network = network
+        self._ledger = ledger
+        self._oracle = oracle
+        self.version_of = ledger.version_of
+
+    async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
+        def claim() -> Sequence[ClaimAnswer]:
+            self._oracle.asking(self._host, requests)
+            answers = at_once(self._ledger.claim(requests))
+            self._oracle.claimed(answers, [request.timeout_ms for request in requests])
+            return answers
+
+        return await self._call(claim)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettlementAnswer]:
+        def settle() -> Sequence[SettlementAnswer]:
+            answers = at_once(self._ledger.settle(settlements))
+            closings = [answer.closing for answer in answers if answer.closing is not None]
+            self._oracle.settled([answer.attempt for answer in answers], closings)
+            return answers
+
+        return await self._call(settle)
+
+    async def close(self, verdicts: Sequence[Verdict]) -> Sequence[Closing | None]:
+        def close() -> Sequence[Closing | None]:
+            closings = at_once(self._ledger.close(verdicts))
+            self._oracle.judged(self._host, verdicts, closings)
+            return closings
+
+        return await self._call(close)
+
+    async def cancel(self, cancellations: Sequence[Cancellation]) -> Sequence[Closing]:
+        def cancel() -> Sequence[Closing]:
+            closings = at_once(self._ledger.cancel(cancellations))
+            self._oracle.cancelled(cancellations, closings)
+            return closings
+
+        return await self._call(cancel)
+
+    async def abandon(self, most: int) -> Sequence[Attempt]:
+        def abandon() -> Sequence[Attempt]:
+            attempts = at_once(self._ledger.abandon(most))
+            self._oracle.settled(attempts, [])
+            return attempts
+
+        return await self._call(abandon)
+
+    async def unresolved(self, most: int) -> Sequence[Unresolved]:
+        return await self._call(lambda: at_once(self._ledger.unresolved(most)))
+
+    async def unannounced(self, most: int) -> Sequence[Unannounced]:
+        return await self._call(lambda: at_once(self._ledger.unannounced(most)))
+
+    async def announce(self, ids: Sequence[NotificationId]) -> None:
+        await self._call(lambda: at_once(self._ledger.announce(ids)))
+
+    async def _call(self, work: Callable[[], _T]) -> _T:
+        def watched() -> _T:
+            result = work()
+            # what is over ends on the way, whatever was asked
+            rows = self._ledger._notifications
+            self._oracle.settled([attempt for row in rows.values() for attempt in row.attempts], [])
+            return result
+
+        return await self._network.call(self._host, LEDGER, watched)

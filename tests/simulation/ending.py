@@ -1,0 +1,86 @@
+"""What must hold once all is quiet: I1 and I6, and that nothing was left lying about."""
+
+from services.core.catalogue import Supersede
+from services.core.events import CloseReason
+from services.core.identifiers import NotificationId
+from services.core.lifecycle import Status
+from services.tracker.decide import Delivery
+from tests.simulation.catalogue import LOADED
+from tests.simulation.oracle import Asked
+from tests.simulation.tables import rebuilt
+from tests.simulation.world import World
+
+__all__ = ["judge"]
+
+#: what a receipt may make of a verdict
+_RAISED = {
+    CloseReason.SENT: (Status.SENT, Status.DELIVERED, Status.BOUNCED),
+    CloseReason.UNKNOWN: (Status.UNKNOWN, Status.SENT, Status.DELIVERED, Status.BOUNCED),
+}
+
+
+def judge(world: World, *, calm: bool) -> None:
+    """Blame what is wrong at the end of a life; ``calm``: nothing stood against any send."""
+    _everything_is_closed(world)
+    _nothing_is_left(world)
+    _the_tables_are_right(world)
+    if calm:
+        _the_newest_were_sent(world)
+
+
+def _everything_is_closed(world: World) -> None:
+    oracle = world.oracle
+    for id in (*oracle.asked, *oracle.dead):
+        name = oracle.name(id)
+        closing = oracle.closings.get(id)
+        if closing is None:
+            oracle.counts["lost"] += 1
+            oracle.blame("I1", f"{name} was accepted and never closed")
+        elif id not in oracle.published:
+            oracle.blame("I1", f"{name} is closed as {closing.reason}, and nobody was told")
+    for id in oracle.closings.keys() - oracle.asked.keys() - oracle.dead.keys():
+        oracle.blame("I1", f"{oracle.name(id)} was never asked for, and is closed")
+
+
+def _nothing_is_left(world: World) -> None:
+    for left in world.left_uncommitted():
+        world.oracle.blame("I1", f"not committed to its end: {left}")
+
+
+def _the_tables_are_right(world: World) -> None:
+    oracle = world.oracle
+    live, again = world.tables.deliveries(), rebuilt(world.log, world.reading).deliveries()
+    for id in sorted(live.keys() | again.keys()):
+        if live.get(id) != again.get(id):
+            oracle.blame("I6", f"{oracle.name(id)} folds to another delivery when rebuilt")
+    for id in oracle.closings.keys() & live.keys():
+        _the_delivery_is_right(world, id, live[id])
+
+
+def _the_delivery_is_right(world: World, id: NotificationId, delivery: Delivery) -> None:
+    oracle, reason = world.oracle, world.oracle.closings[id].reason
+    if delivery.contradictions:
+        oracle.blame("I6", f"{oracle.name(id)} has facts that contradict each other")
+    if delivery.status not in _RAISED.get(reason, (Status(reason),)):
+        oracle.blame("I6", f"{oracle.name(id)} is {delivery.status}, and was closed as {reason}")
+    if not delivery.closed:
+        oracle.blame("I6", f"{oracle.name(id)} is not seen to be closed")
+
+
+def _the_newest_were_sent(world: World) -> None:
+    oracle = world.oracle
+    for asked in oracle.asked.values():
+        closing = oracle.closings.get(asked.id)
+        if closing is None or closing.reason is CloseReason.SENT or _is_outdone(world, asked):
+            continue
+        oracle.blame("I1", f"{oracle.name(asked.id)} was {closing.reason} on a calm day")
+
+
+def _is_outdone(world: World, asked: Asked) -> bool:
+    """A newer one or a cancel may have come first."""
+    oracle = world.oracle
+    if any(key == asked.key and (id in (None, asked.id)) for key, _, id in oracle.cancels):
+        return True
+    type = LOADED.catalogue.types[asked.key.split(":")[2]]  # type: ignore[index]
+    newer = any(other.version > asked.version for other in oracle.by_key[asked.key])
+    return type.supersede is Supersede.LATEST and newer

@@ -1,0 +1,95 @@
+"""Calls between processes and what they depend on: slow, cut, deaf or mute, as the weather has it.
+
+A call that has left its process arrives, whatever becomes of the process meanwhile.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from typing import TypeVar
+
+from services.core.errors import Retryable
+from tests.simulation.dice import Dice, Weather
+from tests.simulation.loop import SimulatedLoop
+
+__all__ = ["LEDGER", "LOG", "Network"]
+
+_T = TypeVar("_T")
+LEDGER = "ledger"
+LOG = "log"
+#: what a caller waits for an answer that does not come
+_GIVES_UP_AFTER_S = 1.5
+
+
+class Network:
+    """Belongs to one loop; what it delivers is no process's doing."""
+
+    def __init__(self, loop: SimulatedLoop, dice: Dice, weather: Weather) -> None:
+        self._loop = loop
+        self._dice = dice
+        self.weather = weather
+        #: (caller, service): nothing passes in either direction
+        self.cut: set[tuple[str, str]] = set()
+        #: services that do not answer
+        self.away: set[str] = set()
+        #: told of a call that its caller should not survive
+        self.kill: Callable[[str], None] = lambda _: None
+        self._outside = Context()
+
+    def is_through(self, caller: str, service: str) -> bool:
+        return service not in self.away and (caller, service) not in self.cut
+
+    def delay(self) -> float:
+        """Seconds for one way."""
+        number = self._dice.number()
+        if number < self.weather.slow:
+            return self._dice.between(0.05, 1.2)
+        return 0.001 + 0.01 * number
+
+    def later(self, delay: float, work: Callable[..., object], *arguments: object) -> None:
+        """Done by the world outside, whoever asked for it."""
+        self._loop.call_later(delay, work, *arguments, context=self._outside)
+
+    async def call(self, caller: str, service: str, work: Callable[[], _T]) -> _T:
+        """Have a service do something; raises ``Retryable`` where no answer comes."""
+        answer: asyncio.Future[_T] = self._loop.create_future()
+        self._dies(caller)
+        deaf = service == LEDGER and self._dice.maybe(self.weather.ledger_deaf)
+        if deaf or not self.is_through(caller, service):
+            self.later(_GIVES_UP_AFTER_S, _fail, answer)
+        else:
+            self.later(self.delay(), self._arrive, answer, caller, service, work)
+        return await answer
+
+    def _arrive(
+        self,
+        answer: "asyncio.Future[_T]",
+        caller: str,
+        service: str,
+        work: Callable[[], _T],
+    ) -> None:
+        if not self.is_through(caller, service):
+            self.later(_GIVES_UP_AFTER_S, _fail, answer)
+            return
+        result = work()
+        self._dies(caller)
+        mute = self.weather.ledger_mute if service == LEDGER else self.weather.log_mute
+        if self._dice.maybe(mute):
+            self.later(_GIVES_UP_AFTER_S, _fail, answer)
+        else:
+            self.later(self.delay(), self._answer, answer, caller, service, result)
+
+    def _answer(self, answer: "asyncio.Future[_T]", caller: str, service: str, result: _T) -> None:
+        if not self.is_through(caller, service):
+            self.later(_GIVES_UP_AFTER_S, _fail, answer)
+        elif not answer.done():
+            answer.set_result(result)
+
+    def _dies(self, caller: str) -> None:
+        if self._dice.maybe(self.weather.crash_in_call):
+            self.kill(caller)
+
+
+def _fail(answer: "asyncio.Future[object]") -> None:
+    if not answer.done():
+        answer.set_exception(Retryable("no answer"))

@@ -1,0 +1,481 @@
+"""What really happens, and whether it may: I1 to I5 are checked whenever something of note does.
+
+It sees what the engine cannot: what the providers took, what the ledger committed though its answer
+was lost, what stands in the log. It trusts nobody's word: versions, deadlines and cancels it reads
+from the log itself.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from services.core.catalogue import Catalogue, Lane
+from services.core.errors import PoisonEvent
+from services.core.events import (
+    AttemptSettled,
+    AttemptStarted,
+    CloseReason,
+    NotificationClosed,
+    NotificationRouted,
+)
+from services.core.identifiers import AccountName, NotificationId, Origin, id_from_origin
+from services.core.ledger import Attempt, ClaimAnswer, ClaimRequest, Closing, Verdict
+from services.core.ledger import Cancellation as LedgerCancellation
+from services.core.outcomes import OUTCOMES, OutcomeKind
+from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
+from services.core.requested import Cancellation, IdentifiedRequest, read_requested
+from services.core.topics import ATTEMPTS, DEAD_LETTERS, lane_of, requested
+from services.runtime.codec import Codec
+from services.runtime.consumer import Partition
+from services.runtime.memory import MemoryLog
+from tests.simulation.vendors import Shipment, Watch
+
+__all__ = ["START", "Asked", "Oracle", "Shot", "Version"]
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+#: (how often the topic was made anew, offset)
+Version = tuple[int, int]
+#: what the ledger and a sender's clock may differ by, and a claim's least time left
+_SLACK_S = 0.3
+_REFUSALS = tuple(kind for kind, rule in OUTCOMES.items() if rule.taken is False)
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request as the log has it, at its first place."""
+
+    id: NotificationId
+    key: str
+    version: Version
+    deadline: float
+
+
+class Shot(msgspec.Struct):
+    """An attempt as it really went."""
+
+    id: NotificationId
+    key: str
+    claim: object
+    account: AccountName
+    granted_at: float
+    send_by: float
+    #: after this nobody can still be sending
+    over_at: float
+    #: as the ledger has it
+    outcome: OutcomeKind | None = None
+    written_at: float | None = None
+    taken: int = 0
+    dropped: bool = False
+
+    @property
+    def may_be_taken(self) -> bool:
+        """It was, or it still can be."""
+        return bool(self.taken) or (self.written_at is not None and not self.dropped)
+
+
+class Oracle(Watch):
+    """Collects violations, a sentence each, and counts what reports count."""
+
+    def __init__(
+        self, log: MemoryLog, codec: Codec, catalogue: Catalogue, now: Callable[[], float]
+    ) -> None:
+        self._log = log
+        self._codec = codec
+        self._catalogue = catalogue
+        self._now = now
+        self.violations: list[str] = []
+        self.counts: Counter[str] = Counter()
+        self.trace: list[str] | None = None
+        self.asked: dict[NotificationId, Asked] = {}
+        self.by_key: dict[str, list[Asked]] = defaultdict(list)
+        #: what will never be understood, under the id of its record's own
+        self.dead: dict[NotificationId, Record] = {}
+        #: cancels as the log has them, and as the ledger took them
+        self.cancels: list[tuple[str, Version, NotificationId | None]] = []
+        self.raised: list[tuple[str, Version, NotificationId | None]] = []
+        self.shots: dict[tuple[NotificationId, int], Shot] = {}
+        self.closings: dict[NotificationId, Closing] = {}
+        self.published: dict[NotificationId, NotificationClosed] = {}
+        self.started: set[tuple[NotificationId, int]] = set()
+        self._passed_on: set[Origin] = set()
+        self._buried: set[tuple[str, int, int]] = set()
+        self._generations: dict[str, int] = {}
+        self._names: dict[object, str] = {}
+
+    # -- words ----------------------------------------------------------------------------------
+
+    def name(self, thing: object) -> str:
+        """A short name for an id, the same in every run of a seed."""
+        return self._names.get(thing, str(thing)[:8])
+
+    def call(self, thing: object, name: str) -> None:
+        self._names.setdefault(thing, name)
+
+    def say(self, what: str) -> None:
+        """A line of the trace."""
+        if self.trace is not None:
+            self.trace.append(f"{self._now():8.3f}  {what}")
+
+    def blame(self, invariant: str, what: str) -> None:
+        """A violation; only the first of a kind and subject is kept."""
+        line = f"{invariant}: {what}"
+        self.say(f"!!! {line}")
+        if line not in self.violations:
+            self.violations.append(f"{line} (at {self._now():.3f} s)")
+
+    def version(self, origin: Origin) -> Version:
+        generation = self._generations.setdefault(origin.topic_id, len(self._generations))
+        return generation, origin.offset
+
+    # -- the log --------------------------------------------------------------------------------
+
+    def appended(self, record: Record) -> None:
+        """A record stands in the log."""
+        topic = record.topic
+        if topic == ATTEMPTS:
+            self._fact(record)
+        elif topic.endswith(DEAD_LETTERS):
+            headers = dict(record.headers)
+            place = (headers["lastword.topic"], headers["lastword.partition"])
+            source, number = (part.decode() for part in place)
+            self._buried.add((source, int(number), int(headers["lastword.offset"])))
+        elif topic.startswith("notifications.requested."):
+            self._request(record)
+        elif lane_of(topic) is not None:
+            self._proposal(record)
+
+    def _request(self, record: Record) -> None:
+        try:
+            value = record.value
+            event = None if value is None else self._codec.decode_requested(value)
+            read = read_requested(record, event, self._catalogue, partitions=self._log.partitions)
+        except PoisonEvent as error:
+            self.dead[id_from_origin(record.origin)] = record
+            self.say(f"appended, and poison: {error.cause}")
+            return
+        version = self.version(record.origin)
+        if isinstance(read, Cancellation):
+            self.cancels.append((read.key, version, read.id))
+            self.say(f"cancel of {read.id and self.name(read.id)} {read.key} @{version}")
+        elif isinstance(read, IdentifiedRequest):
+            self.say(f"request {self.name(read.id)} of {read.key} @{version}")
+            if read.id not in self.asked:
+                deadline = _first_appended(record) + timedelta(milliseconds=read.type.deadline_ms)
+                asked = Asked(read.id, read.key, version, (deadline - START).total_seconds())
+                self.asked[read.id] = asked
+                self.by_key[read.key].append(asked)
+
+    def _proposal(self, record: Record) -> None:
+        event = self._codec.decode(record.value or b"")
+        if isinstance(event, NotificationRouted):
+            self._passed_on.add(event.origin)
+            self.say(f"routed {self.name(event.notification_id)} -> @{record.offset}")
+        else:
+            raw = dict(record.headers)[ORIGIN_HEADER]
+            self._passed_on.add(msgspec.json.decode(raw, type=Origin))
+            self.say(f"cancel passed on -> @{record.offset}")
+
+    def _fact(self, record: Record) -> None:
+        event = self._codec.decode(record.value or b"")
+        match event:
+            case AttemptStarted(notification_id=id, attempt=attempt):
+                self.started.add((id, attempt))
+                self.say(f"published: {self.name(id)} attempt {attempt} started")
+            case AttemptSettled(notification_id=id, attempt=attempt, outcome=outcome):
+                self.say(f"published: {self.name(id)} attempt {attempt} {outcome}")
+            case NotificationClosed(notification_id=id, reason=reason):
+                self.say(f"published: {self.name(id)} closed as {reason}")
+                known = self.published.setdefault(id, event)
+                if known != event:
+                    self.blame("I1", f"{self.name(id)} is told closed as {known.reason}, {reason}")
+                self._same_closing(id, reason)
+            case _:
+                self.blame("I6", f"a {type(event).__name__} among the attempts")
+
+    def _same_closing(self, id: NotificationId, reason: CloseReason) -> None:
+        held = self.closings.get(id)
+        if held is None or held.reason is not reason:
+            self.blame("I1", f"{self.name(id)} is told closed as {reason}, and held as {held}")
+
+    # -- the ledger -----------------------------------------------------------------------------
+
+    def asking(self, host: str, requests: Sequence[ClaimRequest]) -> None:
+        """It has a batch of claims before it."""
+        if self.trace is not None:
+            asked = ", ".join(
+                f"{self.name(r.identity.id)} attempt {r.attempt}"
+                + "".join(f" over {self.name(loser.id)}" for loser in r.losers)
+                for r in requests
+            )
+            self.say(f"{host} claims {asked}")
+
+    def judged(
+        self, host: str, verdicts: Sequence[Verdict], closings: Sequence[Closing | None]
+    ) -> None:
+        """It was asked to close some, and says what it holds of each."""
+        if self.trace is not None:
+            for verdict, closing in zip(verdicts, closings, strict=True):
+                asked = f"{self.name(verdict.identity.id)} as {verdict.reason}"
+                held = "something stands in the way" if closing is None else closing.reason
+                self.say(f"{host} closes {asked}: {held}")
+        self.closed([closing for closing in closings if closing is not None])
+
+    def claimed(self, answers: Sequence[ClaimAnswer], timeouts: Sequence[int]) -> None:
+        """It committed a batch of claims."""
+        for answer, timeout_ms in zip(answers, timeouts, strict=True):
+            if answer.refused is not None:
+                self.say(f"claim refused: {answer.refused}")
+            for attempt in answer.attempts:
+                self._outcome(attempt)
+            if answer.refused is None:
+                self._granted(answer.attempts[-1], timeout_ms)
+            self.closed(answer.closings)
+
+    def _granted(self, attempt: Attempt, timeout_ms: int) -> None:
+        place = (attempt.id, attempt.attempt)
+        known = self.shots.get(place)
+        if known is not None:
+            if known.claim != attempt.claim_id:
+                self.blame("I2", f"attempt {attempt.attempt} of {self.name(attempt.id)} twice")
+            return
+        send_by = (attempt.send_by - START).total_seconds()
+        shot = Shot(
+            attempt.id,
+            attempt.key,
+            attempt.claim_id,
+            attempt.account,
+            self._now(),
+            send_by,
+            send_by + timeout_ms / 1000,
+        )
+        self.say(f"granted {self.name(attempt.id)} attempt {attempt.attempt} on {attempt.account}")
+        self._may_be_granted(shot, attempt.attempt)
+        self.shots[place] = shot
+
+    def _may_be_granted(self, shot: Shot, number: int) -> None:
+        name, asked = self.name(shot.id), self.asked.get(shot.id)
+        if asked is None:
+            self.blame("I1", f"{name} was never asked for, and is claimed")
+            return
+        if shot.id in self.closings:
+            self.blame("I1", f"{name} is claimed after it was closed")
+        if number > 1 and (shot.id, number - 1) not in self.shots:
+            self.blame("I2", f"attempt {number} of {name} has no one before it")
+        for other in self.shots.values():
+            if other.id == shot.id:
+                if other.may_be_taken or other.outcome not in _REFUSALS:
+                    self.blame("I2", f"attempt {number} of {name} though one may have been taken")
+            elif other.key == shot.key and other.outcome is None and self._now() < other.over_at:
+                self.blame("I5", f"{name} is claimed while {self.name(other.id)} is open")
+        newer = self._newer(asked)
+        if newer is not None:
+            self.blame("I5", f"{name} is claimed after the newer {self.name(newer)}")
+        if self._is_cancelled(asked):
+            self.blame("I1", f"{name} is claimed after its cancel")
+        if shot.send_by > asked.deadline + 0.001:
+            self.blame("I4", f"the lease of {name} outlives its deadline")
+
+    def _newer(self, asked: Asked, *, claimed_only: bool = False) -> NotificationId | None:
+        """A newer one of its key that was claimed or closed."""
+        for other in self.by_key[asked.key]:
+            if other.version > asked.version and (
+                (other.id, 1) in self.shots or (other.id in self.closings and not claimed_only)
+            ):
+                return other.id
+        return None
+
+    def _is_cancelled(self, asked: Asked) -> bool:
+        return any(
+            key == asked.key and (version >= asked.version if id is None else id == asked.id)
+            for key, version, id in self.raised
+        )
+
+    def settled(self, attempts: Sequence[Attempt | None], closings: Sequence[Closing]) -> None:
+        """It committed a batch of settlements, or called some attempts unknown."""
+        for attempt in attempts:
+            if attempt is not None:
+                self._outcome(attempt)
+        self.closed(closings)
+
+    def _outcome(self, attempt: Attempt) -> None:
+        shot = self.shots.get((attempt.id, attempt.attempt))
+        if shot is None or attempt.outcome is None or attempt.outcome is shot.outcome:
+            return
+        name = f"attempt {attempt.attempt} of {self.name(attempt.id)}"
+        self.say(f"held: {name} {attempt.outcome} {attempt.code} {attempt.detail}")
+        if shot.outcome is not None:
+            self.blame("I2", f"{name} was {shot.outcome}, and is {attempt.outcome}")
+        shot.outcome = attempt.outcome
+        self.counts[f"settled {attempt.outcome}"] += 1
+        if shot.outcome is OutcomeKind.ACCEPTED and not shot.taken:
+            self.blame("I2", f"{name} is held accepted, and was not taken")
+        if shot.outcome in _REFUSALS and shot.may_be_taken:
+            self.blame("I2", f"{name} is held {shot.outcome}, and may have been taken")
+
+    def cancelled(self, asked: Sequence[LedgerCancellation], closings: Sequence[Closing]) -> None:
+        """It committed cancels."""
+        for one in asked:
+            self.raised.append((one.key, self.version(one.origin), one.id))
+            self.say(f"cancel held: {one.key} @{one.origin.offset} {one.id and self.name(one.id)}")
+        self.closed(closings)
+
+    def closed(self, closings: Sequence[Closing]) -> None:
+        """It holds these verdicts now."""
+        for closing in closings:
+            held = self.closings.setdefault(closing.id, closing)
+            if held is closing:
+                self.say(f"held: {self.name(closing.id)} closed as {closing.reason}")
+                self.counts[f"closed {closing.reason}"] += 1
+                self._may_be_closed(closing)
+            elif (held.reason, held.winner, held.at) != (
+                closing.reason,
+                closing.winner,
+                closing.at,
+            ):
+                name = self.name(closing.id)
+                self.blame("I1", f"{name} was closed as {held.reason}, and is as {closing.reason}")
+
+    def _may_be_closed(self, closing: Closing) -> None:
+        id, reason = closing.id, closing.reason
+        name, asked = self.name(id), self.asked.get(id)
+        shots = [shot for shot in self.shots.values() if shot.id == id]
+        if reason is CloseReason.DEAD_LETTERED:
+            if id not in self.dead:
+                self.blame("I1", f"{name} is dead-lettered without cause")
+            return
+        if asked is None:
+            self.blame("I1", f"{name} was never asked for, and is closed as {reason}")
+            return
+        open_ones = [s for s in shots if s.outcome is None and self._now() < s.over_at]
+        if open_ones and reason is not CloseReason.SENT:
+            self.blame("I1", f"{name} is closed as {reason} while a claim is open")
+        if reason is CloseReason.SENT:
+            if not any(shot.taken for shot in shots):
+                self.blame("I1", f"{name} is closed as sent, and nobody took it")
+        elif reason is CloseReason.UNKNOWN:
+            if not any(shot.outcome is OutcomeKind.UNKNOWN for shot in shots):
+                self.blame("I1", f"{name} is closed as unknown, and nothing of it is")
+        elif any(shot.may_be_taken for shot in shots):
+            self.blame("I1", f"{name} is closed as {reason}, and may have been taken")
+        self._reason_is_true(closing, asked)
+
+    def _reason_is_true(self, closing: Closing, asked: Asked) -> None:
+        name = self.name(asked.id)
+        if closing.reason is CloseReason.EXPIRED and self._now() < asked.deadline - _SLACK_S:
+            self.blame(
+                "I1", f"{name} is closed as expired {asked.deadline - self._now():.1f} s early"
+            )
+        if closing.reason is CloseReason.CANCELLED and not any(
+            key == asked.key and (version >= asked.version if id is None else id == asked.id)
+            for key, version, id in self.cancels
+        ):
+            self.blame("I1", f"{name} is closed as cancelled, and nobody cancelled it")
+        if closing.reason is CloseReason.SUPERSEDED:
+            winner = None if closing.winner is None else self.asked.get(closing.winner)
+            if winner is None or winner.key != asked.key or winner.version <= asked.version:
+                self.blame("I5", f"{name} is superseded by what is not newer: {closing.winner}")
+
+    # -- the providers --------------------------------------------------------------------------
+
+    def written(self, account: AccountName, shipment: Shipment) -> None:
+        name = f"attempt {shipment.attempt} of {self.name(shipment.id)}"
+        self.say(f"written: {name} to {account}")
+        shot, asked = self.shots.get((shipment.id, shipment.attempt)), self.asked.get(shipment.id)
+        if shot is None or asked is None:
+            self.blame("I2", f"{name} is sent without a claim")
+            return
+        if shot.written_at is not None:
+            self.blame("I2", f"{name} is sent twice")
+        if shot.outcome is not None:
+            self.blame("I2", f"{name} is sent though it is held {shot.outcome}")
+        if (shipment.id, shipment.attempt) not in self.started:
+            self.blame("§5", f"{name} is sent before its start is acknowledged")
+        shot.written_at = self._now()
+        if self._now() > asked.deadline:
+            self.counts["late"] += 1
+            self.blame("I4", f"{name} is sent {self._now() - asked.deadline:.3f} s late")
+        if self._now() > shot.send_by:
+            self.blame("§5", f"{name} is sent {self._now() - shot.send_by:.3f} s after its lease")
+        # one that was closed unsent while this was in flight: this is let go, as a cancel does
+        newer = self._newer(asked, claimed_only=True)
+        if newer is not None:
+            self.counts["stale"] += 1
+            self.blame("I5", f"{name} is sent after the newer {self.name(newer)}")
+
+    def taken(self, account: AccountName, shipment: Shipment) -> None:
+        name = f"attempt {shipment.attempt} of {self.name(shipment.id)}"
+        self.say(f"taken: {name} by {account}")
+        self.counts["taken"] += 1
+        shot = self.shots.get((shipment.id, shipment.attempt))
+        if shot is None:
+            return
+        shot.taken += 1
+        taken = sum(other.taken for other in self.shots.values() if other.id == shipment.id)
+        if taken > 1:
+            self.counts["duplicates"] += 1
+            self.blame("I2", f"{self.name(shipment.id)} is taken {taken} times")
+        closing = self.closings.get(shipment.id)
+        if closing is not None and closing.reason not in (CloseReason.SENT, CloseReason.UNKNOWN):
+            self.blame("I1", f"{name} is taken, and it is closed as {closing.reason}")
+
+    def dropped(self, account: AccountName, shipment: Shipment) -> None:
+        self.say(f"dropped: attempt {shipment.attempt} of {self.name(shipment.id)} by {account}")
+        shot = self.shots.get((shipment.id, shipment.attempt))
+        if shot is not None:
+            shot.dropped = True
+
+    # -- offsets --------------------------------------------------------------------------------
+
+    def committed(
+        self, group: str, before: Mapping[Partition, int], offsets: Mapping[Partition, int]
+    ) -> None:
+        """A group is about to move its offsets."""
+        for partition, after in offsets.items():
+            start = before.get(partition, 0)
+            self.say(f"committed: {group} {partition[0]}[{partition[1]}] {start} -> {after}")
+            for record in self._log.read(partition, start, max(0, after - start)):
+                if not self.is_finished(record):
+                    place = f"{partition[0]}[{partition[1]}]@{record.offset}"
+                    self.blame("I1", f"{group} commits past the unfinished {place}")
+
+    def is_finished(self, record: Record) -> bool:
+        """Whether all that follows from it is acknowledged."""
+        if (record.topic, record.partition, record.offset) in self._buried:
+            return True
+        if record.topic.startswith("notifications.requested."):
+            return record.origin in self._passed_on or self._is_moved(record)
+        try:
+            event = self._codec.decode(record.value or b"")
+        except PoisonEvent:
+            return False
+        if isinstance(event, NotificationRouted):
+            return self._is_done(event.notification_id)
+        raw = dict(record.headers)[ORIGIN_HEADER]
+        version = self.version(msgspec.json.decode(raw, type=Origin))
+        return any(raised == version for _, raised, _ in self.raised)
+
+    def _is_moved(self, record: Record) -> bool:
+        """It was written anew where it belongs."""
+        return any(
+            dict(other.headers).get(FIRST_APPENDED_HEADER) is not None
+            for other in self._log.records(*map(requested, Lane))
+            if other.key == record.key
+        )
+
+    def _is_done(self, id: NotificationId) -> bool:
+        """Closed and published; or unknown, which the sweeper ends."""
+        if id in self.published:
+            return True
+        last = self.last_shot(id)
+        return last is not None and last.outcome is OutcomeKind.UNKNOWN
+
+    def last_shot(self, id: NotificationId) -> Shot | None:
+        numbers = [number for other, number in self.shots if other == id]
+        return self.shots[(id, max(numbers))] if numbers else None
+
+
+def _first_appended(record: Record) -> datetime:
+    """Where it was moved, when it came to the place that it was moved from."""
+    told = dict(record.headers).get(FIRST_APPENDED_HEADER)
+    return record.timestamp if told is None else datetime.fromisoformat(told.decode())

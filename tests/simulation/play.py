@@ -1,0 +1,133 @@
+"""One life from one seed: the same seed, the same life, step by step."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+from msgspec import Struct
+
+from services.core.events import ReceiptKind, ReceiptReceived
+from services.core.identifiers import AccountName, event_id
+from services.core.topics import RECEIPTS
+from services.runtime.producer import OutRecord
+from tests.simulation.codec import CODEC
+from tests.simulation.dice import Dice, Weather, draw_weather
+from tests.simulation.ending import judge
+from tests.simulation.harm import Harm
+from tests.simulation.loop import Stuck
+from tests.simulation.story import lanes_of, tell, write_story
+from tests.simulation.vendors import Shipment
+from tests.simulation.world import World
+
+__all__ = ["Life", "live", "play", "silence"]
+
+#: no harm begins or lasts after this
+_HARM_UNTIL_S = 12.0
+#: a life is not over before its last deed is so old
+_CALM_AFTER_S = 1.0
+#: and by then all has to be closed: deadlines, leases and settling times are over
+_QUIET_BY_S = 60.0
+_LOOK_EVERY_S = 0.5
+#: no line of ours is as bad
+_NEVER = logging.CRITICAL
+_KINDS = (ReceiptKind.DELIVERED, ReceiptKind.BOUNCED_HARD, ReceiptKind.OPENED)
+
+
+class Life(Struct, frozen=True):
+    """What came of a seed."""
+
+    seed: int
+    violations: Sequence[str]
+    counts: Counter[str]
+    steps: int
+    seconds: float
+    trace: Sequence[str] = ()
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """What the engine logs of its troubles would fill the screen: here they are meant."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_NEVER))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def play(seed: int, *, trace: bool = False) -> Life:
+    """Live it."""
+    dice = Dice(f"life {seed}")
+    deeds = write_story(dice)
+    weather = draw_weather(dice)
+    world = World(
+        dice,
+        weather,
+        dispatchers=dice.one_of((2, 2, 2, 3)),
+        routers=dice.one_of((1, 1, 2)),
+        lanes=lanes_of(deeds),
+        shuffle=dice.maybe(0.7),
+    )
+    if trace:
+        world.oracle.trace = [f"seed {seed}", str(weather)]
+    tell(world, deeds)
+    return live(world, seed, deeds[-1].at + _CALM_AFTER_S)
+
+
+def live(world: World, seed: int = 0, at_least: float = 0.0) -> Life:
+    """Start a world, do it the harm that its weather has, and judge what came of it.
+
+    ``at_least``: seconds for which it is not over, however quiet it seems.
+    """
+    oracle, weather = world.oracle, world.network.weather
+    world.vendors.on_taken = lambda account, shipment: _receipts(world, weather, account, shipment)
+    harm = Harm(world)
+    with silence():
+        world.start()
+        try:
+            _run(world, harm, at_least)
+            judge(world, calm=weather.is_calm)
+        except Stuck as error:
+            oracle.blame("§4", str(error))
+    world.loop.close()
+    return Life(
+        seed,
+        tuple(oracle.violations),
+        oracle.counts,
+        world.loop.steps,
+        world.loop.time(),
+        tuple(oracle.trace or ()),
+    )
+
+
+def _run(world: World, harm: Harm, at_least: float) -> None:
+    until = 0.0
+    while until < _QUIET_BY_S:
+        until += _LOOK_EVERY_S
+        world.loop.run_until(until)
+        if until == _HARM_UNTIL_S:
+            harm.end()
+        if until > at_least and harm.is_over and world.is_quiet():
+            return
+
+
+def _receipts(world: World, weather: Weather, account: AccountName, shipment: Shipment) -> None:
+    """What the vendor reports of a message that it took: late, twice, out of order, or never."""
+    dice = world.dice
+    for kind in _KINDS[: dice.whole(1, 3)]:
+        if dice.maybe(0.5 * weather.receipts_odd):
+            continue
+        receipt = ReceiptReceived(
+            event_id=event_id(shipment.id, f"receipt {kind}", shipment.attempt),
+            notification_id=shipment.id,
+            attempt=shipment.attempt,
+            account=account,
+            kind=kind,
+            occurred_at=world.now(),
+            received_at=world.now(),
+        )
+        out = OutRecord(topic=RECEIPTS, key=str(shipment.id).encode(), value=CODEC.encode(receipt))
+        for _ in range(2 if dice.maybe(0.5 * weather.receipts_odd) else 1):
+            world.network.later(dice.between(0.01, 5.0), world.log.append, out)

@@ -1,0 +1,150 @@
+"""What producers do in one life: requests, repeats, cancels, and records of strangers."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+from msgspec import Struct
+
+from services.core.catalogue import Lane
+from services.core.events import Addresses, NotificationCancelled, NotificationRequested
+from services.core.identifiers import NotificationId, TypeName, supersession_key
+from services.core.partitioner import partition_of
+from services.core.topics import requested
+from services.runtime.producer import OutRecord
+from tests.simulation.catalogue import CODE, LOADED, NOTE, RESET
+from tests.simulation.codec import CODEC
+from tests.simulation.dice import Dice
+from tests.simulation.world import PARTITIONS, World
+
+__all__ = ["Deed", "asks", "cancels", "lanes_of", "tell", "write_story"]
+
+_LASTS_S = 7.0
+
+
+class Deed(Struct, frozen=True):
+    """A record that a producer appends at some time."""
+
+    at: float
+    out: OutRecord
+    #: what the trace calls it, where it has an id
+    name: str = ""
+    id: NotificationId | None = None
+
+
+def asks(
+    user: str,
+    name: str,
+    *,
+    type: TypeName = RESET,
+    at: float = 0.0,
+    phone: bool = True,
+    with_id: bool = True,
+) -> Deed:
+    """A request under an id that follows from its name, or under none."""
+    id = NotificationId(UUID(int=abs(hash_of(name)))) if with_id else None
+    to = Addresses(email=f"{user}@example.test", phone="+15550001111" if phone else None)
+    event = NotificationRequested(user=user, type=type, to=to, data={}, id=id)
+    subject = str(id) if type == NOTE else None
+    key = supersession_key("default", user, type, subject).encode()
+    value = CODEC.encode(event) if with_id else _plain_json(event)
+    topic = requested(LOADED.catalogue.types[type].lane)
+    return Deed(at, OutRecord(topic=topic, key=key, value=value), name, id)
+
+
+def cancels(user: str, *, id: NotificationId | None = None, at: float = 0.0) -> Deed:
+    """A cancel of a reset, of one id or of the whole key."""
+    event = NotificationCancelled(user=user, type=RESET, id=id)
+    key = supersession_key("default", user, RESET, None).encode()
+    out = OutRecord(topic=requested(Lane.CRITICAL), key=key, value=CODEC.encode(event))
+    return Deed(at, out)
+
+
+def hash_of(name: str) -> int:
+    """The same in every process."""
+    return int.from_bytes(name.encode().rjust(16, b"\1")[-16:], "big")
+
+
+def write_story(dice: Dice) -> list[Deed]:
+    """Two to six requests of one to three keys, and what else happens to those keys."""
+    users = [f"u{number}" for number in range(dice.whole(1, 3))]
+    deeds: list[Deed] = []
+    spread = dice.one_of((0.2, 2.0, _LASTS_S))
+    for number in range(dice.whole(2, 6)):
+        type = dice.one_of((RESET, RESET, RESET, CODE, NOTE))
+        at = dice.between(0.0, spread)
+        deeds.append(
+            asks(
+                dice.one_of(users),
+                f"n{number}",
+                type=type,
+                at=at,
+                phone=type == CODE or dice.maybe(0.5),
+                with_id=type == NOTE or not dice.maybe(0.15),
+            )
+        )
+    return sorted([*deeds, *_more(dice, users, deeds)], key=lambda deed: deed.at)
+
+
+def _more(dice: Dice, users: Sequence[str], asked: Sequence[Deed]) -> list[Deed]:
+    more: list[Deed] = []
+    for deed in asked:
+        later = deed.at + dice.between(0.0, 3.0)
+        if dice.maybe(0.25) and deed.id is not None:
+            # an HTTP retry: the same id again, perhaps after a newer one
+            more.append(Deed(later, deed.out, deed.name, deed.id))
+        if dice.maybe(0.1) and deed.id is not None:
+            more.append(cancels(_user_of(deed), id=deed.id, at=later))
+        if dice.maybe(0.08):
+            more.append(_misplaced(dice, deed))
+    if dice.maybe(0.25):
+        more.append(cancels(dice.one_of(users), at=dice.between(0.0, _LASTS_S)))
+    if dice.maybe(0.1):
+        key = supersession_key("default", dice.one_of(users), RESET, None).encode()
+        null = OutRecord(topic=requested(Lane.CRITICAL), key=key, value=None)
+        more.append(Deed(dice.between(0.0, _LASTS_S), null))
+    if dice.maybe(0.1):
+        poison = OutRecord(topic=requested(Lane.CRITICAL), key=b"?", value=b"{nonsense")
+        more.append(Deed(dice.between(0.0, _LASTS_S), poison))
+    return more
+
+
+def _user_of(deed: Deed) -> str:
+    return (deed.out.key or b"").decode().split(":")[1]
+
+
+def _misplaced(dice: Dice, deed: Deed) -> Deed:
+    """Another request of the key, from a client with a partitioner of its own."""
+    user, name = _user_of(deed), f"{deed.name}x"
+    again = asks(user, name, at=deed.at + dice.between(0.0, 1.0))
+    right = partition_of(again.out.key or b"", PARTITIONS)
+    out = msgspec.structs.replace(again.out, partition=(right + 1) % PARTITIONS)
+    if dice.maybe(0.3):
+        out = msgspec.structs.replace(again.out, topic=requested(Lane.BULK))
+    return Deed(again.at, out, name, again.id)
+
+
+def _plain_json(event: NotificationRequested) -> bytes:
+    to = {"email": event.to.email, "phone": event.to.phone}
+    body = {"user": event.user, "type": event.type, "to": to, "data": {}}
+    return msgspec.json.encode(body)
+
+
+def lanes_of(deeds: Sequence[Deed]) -> list[Lane]:
+    """The lanes that somebody has to dispatch."""
+    lanes = {Lane.CRITICAL}
+    if any(deed.name and _type_of(deed) == NOTE for deed in deeds):
+        lanes.add(Lane.BULK)
+    return sorted(lanes)
+
+
+def _type_of(deed: Deed) -> str:
+    return (deed.out.key or b"::").decode().split(":")[2]
+
+
+def tell(world: World, deeds: Sequence[Deed]) -> None:
+    """Have all of it happen at its time."""
+    for deed in deeds:
+        if deed.id is not None:
+            world.oracle.call(deed.id, deed.name)
+        world.network.later(deed.at, world.log.append, deed.out)

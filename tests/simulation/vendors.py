@@ -1,0 +1,260 @@
+"""Providers in memory: what they take they tell the oracle, whatever the engine comes to know.
+
+One request is a JSON list of messages; one reply a list of outcomes.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+from services.core.events import Channel
+from services.core.identifiers import AccountName, NotificationId
+from services.core.outcomes import Outcome, OutcomeKind
+from services.core.ports import (
+    Access,
+    Callback,
+    Capabilities,
+    IdempotentSend,
+    Lookup,
+    Message,
+    Reconcile,
+    Report,
+    Request,
+    Response,
+)
+from services.dispatch.departure import Departure, TooLate
+from services.runtime.clock import Clock
+from tests.simulation.dice import Dice
+from tests.simulation.network import Network
+
+__all__ = ["Fate", "MemoryProvider", "MemorySender", "Shipment", "Vendors", "Watch"]
+
+#: kinds of outcome that a vendor may give each message of its own
+_APART = (OutcomeKind.ACCEPTED, OutcomeKind.ACCEPTED, OutcomeKind.REFUSED_RECIPIENT)
+
+
+class Shipment(Struct, frozen=True, array_like=True):
+    """One message on its way: an attempt of a notification."""
+
+    id: NotificationId
+    attempt: int
+
+
+class Fate(StrEnum):
+    """What becomes of a request."""
+
+    TAKEN = "taken"
+    #: the oracle knows that it was taken; the engine cannot
+    REPLY_LOST = "taken, and the reply was lost"
+    HANGS = "taken, and the reply is too late"
+    TAKEN_BEHIND_502 = "taken, and a proxy says 502"
+    TAKEN_LATE = "taken long after, without a reply"
+    #: not taken; the engine cannot know
+    RESET = "reset before it was read"
+    DROPPED_BEHIND_502 = "not taken, and a proxy says 502"
+    #: not taken, and the engine is told
+    NO_CONNECTION = "no connection"
+    UNAVAILABLE = "it says that it takes nothing"
+    THROTTLED = "too many"
+    REFUSED = "the recipient is refused"
+    BAD_CONTENT = "the content is refused, and the whole batch with it"
+    APART = "each message has an outcome of its own"
+    #: the connection takes long
+    SLOW = "connected late, then taken"
+
+
+_ODD = tuple(fate for fate in Fate if fate is not Fate.TAKEN)
+
+
+class Watch:
+    """Told what really happens; the oracle overrides it."""
+
+    def written(self, account: AccountName, shipment: Shipment) -> None:
+        """The first byte leaves."""
+
+    def taken(self, account: AccountName, shipment: Shipment) -> None:
+        """The provider has responsibility."""
+
+    def dropped(self, account: AccountName, shipment: Shipment) -> None:
+        """It was written, and will never be taken."""
+
+
+class MemoryProvider:
+    """One vendor, as dispatch addresses it."""
+
+    name = "memory"
+    capabilities = Capabilities(
+        channels=tuple(Channel),
+        idempotent_send=IdempotentSend.NONE,
+        reconcile=Reconcile.WEBHOOK_ONLY,
+        correlation="the message",
+        batch_max=10,
+        settling_s=4,
+    )
+    default_base_url = "https://vendor.test"
+
+    def build_request(
+        self, access: Access, messages: Sequence[Message], *, time_left: timedelta
+    ) -> Request:
+        body = msgspec.json.encode([Shipment(m.notification_id, m.attempt) for m in messages])
+        return Request(method="POST", url=access.base_url, headers={}, body=body)
+
+    def read_response(self, messages: Sequence[Message], response: Response) -> Sequence[Outcome]:
+        kinds = msgspec.json.decode(response.body, type=list[OutcomeKind])
+        after = float(response.headers["retry-after"]) if response.headers else None
+        return [Outcome(kind=kind, code=str(response.status), retry_after=after) for kind in kinds]
+
+    def build_lookup(self, access: Access, message: Message, *, since: datetime) -> Request | None:
+        return None
+
+    def read_lookup(
+        self, message: Message, response: Response, *, since: datetime
+    ) -> tuple[Lookup, str | None]:
+        return Lookup.NO_ANSWER, None
+
+    def read_callback(
+        self, access: Access, callback: Callback, *, now: datetime
+    ) -> Sequence[Report]:
+        return []
+
+
+class Vendors:
+    """All accounts' other ends. ``fates``, while it has any, decides instead of the dice."""
+
+    def __init__(self, network: Network, dice: Dice, watch: Watch) -> None:
+        self._network = network
+        self._dice = dice
+        self._watch = watch
+        self.down: set[AccountName] = set()
+        self.fates: list[Fate] = []
+        #: told of what was taken, for the receipts that follow
+        self.on_taken: Callable[[AccountName, Shipment], None] = lambda _account, _shipment: None
+
+    def fate_of(self, account: AccountName) -> Fate:
+        if account in self.down:
+            return self._dice.one_of((Fate.NO_CONNECTION, Fate.UNAVAILABLE))
+        if self.fates:
+            return self.fates.pop(0)
+        if self._dice.maybe(self._network.weather.provider_odd):
+            return self._dice.one_of(_ODD)
+        return Fate.TAKEN
+
+    def arrive(
+        self,
+        account: AccountName,
+        shipments: Sequence[Shipment],
+        fate: Fate,
+        reply: "asyncio.Future[Response]",
+    ) -> None:
+        """All bytes are there."""
+        kinds = self._outcomes(fate, len(shipments))
+        for shipment, kind in zip(shipments, kinds, strict=True):
+            if kind is not OutcomeKind.ACCEPTED:
+                self._watch.dropped(account, shipment)
+            elif fate is Fate.TAKEN_LATE:
+                late = self._dice.between(0.5, 6.0)
+                self._network.later(late, self._take, account, shipment)
+            else:
+                self._take(account, shipment)
+        status, headers = _STATUS.get(fate, (200, {}))
+        body = msgspec.json.encode(_as_told(fate, kinds))
+        self._answer(fate, reply, Response(status=status, headers=headers, body=body))
+
+    def _answer(self, fate: Fate, reply: "asyncio.Future[Response]", response: Response) -> None:
+        if fate in (Fate.REPLY_LOST, Fate.RESET):
+            self._network.later(self._network.delay(), _break, reply)
+        elif fate is not Fate.TAKEN_LATE:
+            late = self._dice.between(0.9, 3.0) if fate is Fate.HANGS else 0.0
+            self._network.later(late + self._network.delay(), _resolve, reply, response)
+
+    def _outcomes(self, fate: Fate, count: int) -> list[OutcomeKind]:
+        if fate is Fate.APART:
+            return [self._dice.one_of(_APART) for _ in range(count)]
+        return [_REALLY.get(fate, OutcomeKind.ACCEPTED)] * count
+
+    def _take(self, account: AccountName, shipment: Shipment) -> None:
+        self._watch.taken(account, shipment)
+        self.on_taken(account, shipment)
+
+
+_REALLY: Mapping[Fate, OutcomeKind] = {
+    Fate.RESET: OutcomeKind.UNAVAILABLE,
+    Fate.DROPPED_BEHIND_502: OutcomeKind.UNAVAILABLE,
+    Fate.UNAVAILABLE: OutcomeKind.UNAVAILABLE,
+    Fate.THROTTLED: OutcomeKind.THROTTLED,
+    Fate.REFUSED: OutcomeKind.REFUSED_RECIPIENT,
+    Fate.BAD_CONTENT: OutcomeKind.REFUSED_CONTENT,
+}
+_STATUS: Mapping[Fate, tuple[int, Mapping[str, str]]] = {
+    Fate.TAKEN_BEHIND_502: (502, {}),
+    Fate.DROPPED_BEHIND_502: (502, {}),
+    Fate.UNAVAILABLE: (503, {}),
+    Fate.THROTTLED: (429, {"retry-after": "1"}),
+    Fate.BAD_CONTENT: (422, {}),
+}
+
+
+def _as_told(fate: Fate, kinds: Sequence[OutcomeKind]) -> Sequence[OutcomeKind]:
+    if fate in (Fate.TAKEN_BEHIND_502, Fate.DROPPED_BEHIND_502):
+        return [OutcomeKind.UNKNOWN] * len(kinds)
+    return kinds
+
+
+def _break(reply: "asyncio.Future[Response]") -> None:
+    if not reply.done():
+        reply.set_exception(ConnectionResetError())
+
+
+def _resolve(reply: "asyncio.Future[Response]", response: Response) -> None:
+    if not reply.done():
+        reply.set_result(response)
+
+
+class MemorySender:
+    """Moves requests as ``HttpSender`` does: connect, check, write, and wait no longer than told.
+
+    What was written arrives within the time-out, or never: sockets are reset, and the kernel sends
+    for no longer.
+    """
+
+    def __init__(
+        self, vendors: Vendors, network: Network, dice: Dice, watch: Watch, clock: Clock
+    ) -> None:
+        self._vendors = vendors
+        self._network = network
+        self._dice = dice
+        self._watch = watch
+        self._clock = clock
+
+    async def send(
+        self, account: AccountName, request: Request, *, send_by: float, timeout_s: float
+    ) -> Response | Outcome:
+        departure = Departure(send_by, self._clock)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._exchange(account, request, departure, timeout_s)
+        except TooLate:
+            return departure.missed()
+        except (TimeoutError, OSError) as error:
+            return departure.failed(type(error).__name__)
+
+    async def _exchange(
+        self, account: AccountName, request: Request, departure: Departure, timeout_s: float
+    ) -> Response:
+        shipments = msgspec.json.decode(request.body, type=list[Shipment])
+        fate = self._vendors.fate_of(account)
+        slow = fate is Fate.SLOW or self._dice.maybe(self._network.weather.slow)
+        await asyncio.sleep(self._dice.between(0.2, 1.2) if slow else self._network.delay())
+        if fate is Fate.NO_CONNECTION:
+            raise ConnectionRefusedError
+        departure.connected()
+        for shipment in shipments:
+            self._watch.written(account, shipment)
+        reply: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        delay = min(self._network.delay(), 0.9 * timeout_s)
+        self._network.later(delay, self._vendors.arrive, account, shipments, fate, reply)
+        return await reply

@@ -1,0 +1,290 @@
+"""The house in memory: two dispatchers, a router or two, a tracker, and all that they stand on."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import cast
+
+from msgspec import field
+
+from services.core.catalogue import Lane
+from services.core.errors import Retryable
+from services.core.identifiers import NotificationId, Origin
+from services.core.record import Record
+from services.core.topics import queued, requested
+from services.dispatch.process import Dispatch, Outside
+from services.router.app import Router
+from services.runtime.consumer import Partition, next_offsets
+from services.runtime.ledger.postgres import PostgresLedger
+from services.runtime.memory import MemoryConsumer
+from services.runtime.memory_ledger import MemoryLedger
+from services.runtime.producer import LogProducer
+from services.runtime.source import Ownership, RecordSource
+from services.tracker.entries import Entry
+from services.tracker.reading import Reading
+from services.tracker.store import StaleOffsets
+from services.tracker.sweeper import Receipts, Sweeper, settling_times
+from tests.simulation.adapters import (
+    HostClock,
+    NetworkLedger,
+    NetworkPublisher,
+    NetworkSource,
+    WatchedLog,
+)
+from tests.simulation.catalogue import ACCESSES, LOADED
+from tests.simulation.codec import CODEC
+from tests.simulation.dice import Dice, Weather
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.network import LEDGER, Network
+from tests.simulation.oracle import START, Oracle
+from tests.simulation.service import Serve, Service
+from tests.simulation.tables import READ, Tables, entries_of
+from tests.simulation.vendors import MemoryProvider, MemorySender, Vendors
+
+__all__ = ["PARTITIONS", "World"]
+
+PARTITIONS = 2
+_PROVIDERS = {MemoryProvider.name: MemoryProvider()}
+_SETTLING = settling_times(LOADED.catalogue.accounts, _PROVIDERS, 1.0)
+_SWEEP_EVERY_S = 1.5
+_LOOK_EVERY_S = 2.0
+
+
+class World:
+    """Everything of one seed. ``start``, then let the loop run."""
+
+    def __init__(
+        self,
+        dice: Dice,
+        weather: Weather,
+        *,
+        dispatchers: int = 2,
+        routers: int = 1,
+        trackers: int = 1,
+        lanes: Sequence[Lane] = (Lane.CRITICAL,),
+        shuffle: bool = True,
+    ) -> None:
+        self.dice = dice
+        self.lanes = tuple(lanes)
+        self.loop = SimulatedLoop(dice.random, shuffle=shuffle)  # type: ignore[abstract]
+        self.network = Network(self.loop, dice, weather)
+        self.log = WatchedLog(PARTITIONS, self.now)
+        self.ledger = MemoryLedger(
+            {topic: self.log.topic_id(topic) for topic in map(requested, Lane)}, now=self.now
+        )
+        self.oracle = Oracle(self.log, CODEC, LOADED.catalogue, self.loop.time)
+        self.log.on_append = self.oracle.appended
+        self.vendors = Vendors(self.network, dice, self.oracle)
+        self.tables = Tables()
+        self.reading = _RememberingReading(CODEC, LOADED.catalogue, LOADED.rules, PARTITIONS)
+        self._router = Router(LOADED, CODEC, PARTITIONS)
+        self._clocks: dict[str, HostClock] = {}
+        self.dispatchers = self._make("dispatch", dispatchers, self._dispatch)
+        self.routers = self._make("router", routers, self._route)
+        self.trackers = self._make("tracker", trackers, self._track)
+        self.network.kill = self._kill
+
+    @property
+    def services(self) -> Sequence[Service]:
+        return (*self.dispatchers, *self.routers, *self.trackers)
+
+    def now(self) -> datetime:
+        """The broker's and the database's time, which is the world's."""
+        return START + timedelta(seconds=self.loop.time())
+
+    def start(self) -> None:
+        for lane in self.lanes:
+            self._watch_commits(f"lastword.dispatch.{lane}")
+        self._watch_commits("lastword.router")
+        for service in self.services:
+            service.start()
+
+    def calm_down(self) -> None:
+        """No harm any more; what was paused goes on, what died is back within seconds."""
+        self.oracle.say("no more harm")
+        self.network.weather = Weather()
+        self.network.cut.clear()
+        self.network.away.clear()
+        self.vendors.down.clear()
+        for service in self.services:
+            if service.process.paused:
+                service.process.resume()
+
+    def is_quiet(self) -> bool:
+        """All is closed and published, committed and folded."""
+        oracle = self.oracle
+        wanted = {**oracle.asked, **oracle.dead}
+        return (
+            oracle.published.keys() >= wanted.keys()
+            and not self.left_uncommitted()
+            and all(self.tables.offsets[place] == end for place, end in self.ends(READ).items())
+        )
+
+    def left_uncommitted(self) -> list[str]:
+        """Partitions that a group has not committed to their end."""
+        left = []
+        groups = {f"lastword.dispatch.{lane}": [queued(lane)] for lane in self.lanes}
+        groups["lastword.router"] = [requested(lane) for lane in Lane]
+        for name, topics in groups.items():
+            committed = self.log.group(name).committed
+            for place, end in self.ends(topics).items():
+                if committed.get(place, 0) < end:
+                    left.append(f"{name} {place[0]}[{place[1]}] {committed.get(place, 0)} of {end}")
+        return left
+
+    def ends(self, topics: Sequence[str]) -> Mapping[Partition, int]:
+        places = [(topic, number) for topic in topics for number in range(PARTITIONS)]
+        return {place: self.log.end(place) for place in places}
+
+    def clock_of(self, host: str) -> HostClock:
+        if host not in self._clocks:
+            booted = self.dice.between(0, 1000)
+            self._clocks[host] = HostClock(self.loop, booted=booted)
+        return self._clocks[host]
+
+    # -- processes ------------------------------------------------------------------------------
+
+    def _make(self, name: str, count: int, serve: Serve) -> Sequence[Service]:
+        return [
+            Service(
+                f"{name}-{number}",
+                serve,
+                loop=self.loop,
+                network=self.network,
+                dice=self.dice,
+                oracle=self.oracle,
+            )
+            for number in range(1, count + 1)
+        ]
+
+    def _kill(self, host: str) -> None:
+        for service in self.services:
+            if service.name == host:
+                service.crash()
+
+    def _watch_commits(self, name: str) -> None:
+        group = self.log.group(name)
+        group.on_commit = lambda offsets: self.oracle.committed(name, group.committed, offsets)
+
+    async def _dispatch(self, service: Service, stop: asyncio.Event) -> None:
+        host = service.name
+        clock = self.clock_of(host)
+        outside = Outside(
+            ledger=NetworkLedger(host, self.network, self.ledger, self.oracle),
+            version_of=self.ledger.version_of,
+            publisher=self._publisher(host),
+            sender=MemorySender(self.vendors, self.network, self.dice, self.oracle, clock),
+            clock=clock,
+            chance=self.dice,
+            sources={
+                lane: partial(self._source, service, f"lastword.dispatch.{lane}", (queued(lane),))
+                for lane in self.lanes
+            },
+        )
+        await Dispatch(outside, LOADED, ACCESSES, _PROVIDERS, CODEC).run(stop)
+
+    async def _route(self, service: Service, stop: asyncio.Event) -> None:
+        topics = tuple(map(requested, Lane))
+        source = self._source(service, "lastword.router", topics, _Anything())
+        publisher = self._publisher(service.name)
+        while not stop.is_set():
+            records = await source.batch()
+            if records:
+                await publisher.publish_async(self._router.decide(records))
+                await source.commit(next_offsets(records))
+        await source.close()
+
+    async def _track(self, service: Service, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as group:
+            work = [group.create_task(self._fold(service)), group.create_task(self._sweep(service))]
+            await stop.wait()
+            for task in work:
+                task.cancel()
+
+    async def _fold(self, service: Service) -> None:
+        while True:
+            before = dict(self.tables.offsets)
+            records = [
+                record
+                for place, end in self.ends(READ).items()
+                if end > before.get(place, 0)
+                for record in self.log.read(place, before.get(place, 0), 100)
+            ]
+            if not records:
+                await self.log.changed(READ, _LOOK_EVERY_S)
+                continue
+            entries = entries_of(self.reading, records)
+            places = {
+                (r.topic, r.partition): before.get((r.topic, r.partition), 0) for r in records
+            }
+            apply = partial(self.tables.apply, entries, places, records)
+            try:
+                await self.network.call(service.name, LEDGER, partial(_or_stale, apply))
+            except (Retryable, StaleOffsets):
+                await asyncio.sleep(0.1)
+
+    async def _sweep(self, service: Service) -> None:
+        ledger = NetworkLedger(service.name, self.network, self.ledger, self.oracle)
+        publisher = self._publisher(service.name)
+        sweeper = Sweeper(
+            cast(PostgresLedger, ledger),
+            cast(LogProducer, publisher),
+            CODEC,
+            _SETTLING,
+            self._receipts_of,
+            self.now,
+        )
+        while True:
+            try:
+                await sweeper.sweep()
+            except Retryable:
+                pass
+            await asyncio.sleep(_SWEEP_EVERY_S)
+
+    def _receipts_of(self, ids: Sequence[NotificationId]) -> Receipts:
+        if self.network.is_through("tracker-1", LEDGER):
+            return self.tables.receipts_of(ids)
+        raise Retryable("the tables are away")
+
+    def _publisher(self, host: str) -> NetworkPublisher:
+        return NetworkPublisher(host, self.network, self.log, self.dice.number)
+
+    def _source(
+        self, service: Service, group: str, topics: Sequence[str], ownership: Ownership
+    ) -> RecordSource:
+        consumer = MemoryConsumer(self.log, group, topics, ownership)
+        service.memberships.append((self.log.group(group), consumer))
+        return NetworkSource(service.name, self.network, consumer)
+
+
+def _or_stale(apply: "partial[None]") -> None:
+    """A batch that is stale is no batch; its trackers look again."""
+    try:
+        apply()
+    except StaleOffsets:
+        return
+
+
+class _RememberingReading(Reading, frozen=True):
+    """Reads no record twice: what its line is depends on nothing else."""
+
+    read: dict[Origin, Entry | None] = field(default_factory=dict)
+
+    def entry_of(self, record: Record) -> Entry | None:
+        if record.origin not in self.read:
+            self.read[record.origin] = super().entry_of(record)
+        return self.read[record.origin]
+
+
+class _Anything:
+    """A stream is done with each batch before the next, so it minds no partition's going."""
+
+    async def assigned(self, partitions: Sequence[Partition]) -> None:
+        pass
+
+    async def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        return {}
+
+    async def lost(self, partitions: Sequence[Partition]) -> None:
+        pass
