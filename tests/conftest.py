@@ -19,7 +19,12 @@ from services.runtime.embedded.postgres import EmbeddedPostgres
 
 _counter = itertools.count(1)
 #: marker → the command that it needs
-_COMMANDS = {"needs_kcat": "kcat", "needs_java": "javac", "needs_docker": "docker"}
+_COMMANDS = {
+    "needs_curl": "curl",
+    "needs_kcat": "kcat",
+    "needs_java": "javac",
+    "needs_docker": "docker",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

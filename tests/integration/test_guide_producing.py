@@ -78,6 +78,7 @@ async def test_one_is_sent_straight_to_kafka(run: Run, laid_out: Settings, user:
     assert sent.data["order"] == "A-1001"
 
 
+@pytest.mark.needs_curl
 async def test_curl_sends_one(run: Run, laid_out: Settings, user: str) -> None:
     [code] = blocks(PAGE, "bash", "curl")
     await run(BASH, code)

@@ -11,7 +11,10 @@ __all__ = ["BASE_COMMANDS", "clone_of_head", "fresh_environment"]
 
 ROOT = Path(__file__).resolve().parents[3]
 #: what a POSIX system has anyway, and git, without which there is no clone
-BASE_COMMANDS = ("bash", "sh", "env", "cat", "touch", "rm", "mkdir", "uname", "make", "git", "id")
+BASE_COMMANDS = (
+    *("bash", "sh", "env", "cat", "touch", "rm", "mkdir", "uname", "id", "sleep", "dirname"),
+    *("make", "git"),
+)
 
 
 def clone_of_head(folder: Path) -> Path:
