@@ -13,7 +13,7 @@ from services.core.catalogue import Account
 from services.core.identifiers import AccountName
 from services.dispatch.claims import Claims, Flight
 from services.dispatch.closes import Closes
-from services.dispatch.pending import Candidate
+from services.dispatch.pending import Candidate, Choice
 from services.dispatch.sends import Sends
 from services.dispatch.state import DispatchState
 from services.runtime.consumer import Partition
@@ -89,7 +89,7 @@ class Engine:
                 await self._claiming.acquire()
                 choices = state.table.choose(state.now(), _CHOOSE_MOST)
                 if choices:
-                    self._spawn(self._deliver(self._claims.claim(choices)))
+                    self._spawn(self._deliver(choices))
                     continue
                 self._claiming.release()
             await self._until_changed(now)
@@ -104,9 +104,9 @@ class Engine:
         except TimeoutError:
             pass
 
-    async def _deliver(self, claiming: Coroutine[None, None, list[Flight]]) -> None:
+    async def _deliver(self, choices: Sequence[Choice]) -> None:
         try:
-            flights = await claiming
+            flights = await self._claims.claim(choices)
         finally:
             self._claiming.release()
         for group in self._groups(flights):

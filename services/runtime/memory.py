@@ -237,8 +237,8 @@ class MemoryConsumer:
             await self._log.changed(self.topics, self._wait_s)
             await self._follow()
             first = self._take(1)
-        # the client library moves partitions in the middle of a batch, too
-        await self._follow()
+        # the client library takes partitions away in the middle of a batch, too
+        await self._let_go()
         return [*first, *self._take(self._most - 1)] if first else []
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
@@ -257,20 +257,25 @@ class MemoryConsumer:
 
     async def _follow(self) -> None:
         """Join, give up and take, as the group has it now."""
+        await self._let_go()
         group = self._group
-        if not self._is_member():
-            if self._positions:
-                gone, self._positions = list(self._positions), {}
-                await self._ownership.lost(gone)
-            group.join(self)
-        leaving = group.to_give_up(self)
-        if leaving:
-            await self._give_up(leaving)
+        group.join(self)
         coming = group.to_take(self)
         if coming:
             group.take(self, coming)
             self._positions |= {place: group.committed.get(place, 0) for place in coming}
             await self._ownership.assigned(coming)
+
+    async def _let_go(self) -> None:
+        """Give up what another is to have, or everything where the group takes us for dead."""
+        while self._is_member():
+            leaving = self._group.to_give_up(self)
+            if not leaving:
+                return
+            await self._give_up(leaving)
+        gone, self._positions = list(self._positions), {}
+        if gone:
+            await self._ownership.lost(gone)
 
     async def _give_up(self, partitions: Sequence[Partition]) -> None:
         last = await self._ownership.revoked(partitions)

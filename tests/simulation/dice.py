@@ -51,9 +51,11 @@ class Weather(Struct, frozen=True, kw_only=True):
 
     #: of each call over the network
     slow: float = 0.0
-    #: of each call of the ledger: it never arrives; it is carried out and its answer is lost
+    #: of each call of the ledger: it never arrives; it is carried out and its answer is lost; it
+    #: arrives when its caller has long given it up, and perhaps asked again
     ledger_deaf: float = 0.0
     ledger_mute: float = 0.0
+    ledger_late: float = 0.0
     #: of each append: it is carried out and its acknowledgement is lost
     log_mute: float = 0.0
     #: of each call: the caller dies while it is under way
@@ -72,6 +74,13 @@ class Weather(Struct, frozen=True, kw_only=True):
     provider_outages: int = 0
     #: seconds that the hosts' wall clocks may be off
     clocks_off: float = 0.0
+
+    @property
+    def is_deadly(self) -> bool:
+        """A claim may be left behind by whoever made it."""
+        lasting = (self.crash_in_call, self.ledger_deaf, self.ledger_late, self.slow)
+        once = (self.crashes, self.stops, self.pauses, self.cuts, self.ledger_outages)
+        return any((*lasting, *once))
 
     @property
     def is_calm(self) -> bool:
@@ -93,6 +102,7 @@ def draw_weather(dice: Dice) -> Weather:
         slow=rate(0.3),
         ledger_deaf=rate(0.2),
         ledger_mute=rate(0.25),
+        ledger_late=rate(0.2),
         log_mute=rate(0.15),
         crash_in_call=rate(0.08),
         provider_odd=dice.between(0.0, 0.9) if dice.maybe(0.6) else 0.0,

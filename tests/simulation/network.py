@@ -55,8 +55,12 @@ class Network:
         answer: asyncio.Future[_T] = self._loop.create_future()
         self._dies(caller)
         deaf = service == LEDGER and self._dice.maybe(self.weather.ledger_deaf)
-        if deaf or not self.is_through(caller, service):
+        late = service == LEDGER and self._dice.maybe(self.weather.ledger_late)
+        if deaf or late or not self.is_through(caller, service):
             self.later(_GIVES_UP_AFTER_S, _fail, answer)
+            if late:
+                after = self._dice.between(_GIVES_UP_AFTER_S, 4 * _GIVES_UP_AFTER_S)
+                self.later(after, self._arrive, answer, caller, service, work)
         else:
             self.later(self.delay(), self._arrive, answer, caller, service, work)
         return await answer

@@ -39,6 +39,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 Version = tuple[int, int]
 #: what the ledger and a sender's clock may differ by, and a claim's least time left
 _SLACK_S = 0.3
+_LONG_LEASE_S = 4.0
 _REFUSALS = tuple(kind for kind, rule in OUTCOMES.items() if rule.taken is False)
 
 
@@ -87,6 +88,10 @@ class Oracle(Watch):
         self.violations: list[str] = []
         self.counts: Counter[str] = Counter()
         self.trace: list[str] | None = None
+        #: a sender may have been kept from what it had claimed
+        self.deadly = False
+        #: how often each claim was asked for
+        self._questions: Counter[object] = Counter()
         self.asked: dict[NotificationId, Asked] = {}
         self.by_key: dict[str, list[Asked]] = defaultdict(list)
         #: what will never be understood, under the id of its record's own
@@ -202,6 +207,7 @@ class Oracle(Watch):
 
     def asking(self, host: str, requests: Sequence[ClaimRequest]) -> None:
         """It has a batch of claims before it."""
+        self._questions.update(request.claim_id for request in requests)
         if self.trace is not None:
             asked = ", ".join(
                 f"{self.name(r.identity.id)} attempt {r.attempt}"
@@ -308,10 +314,18 @@ class Oracle(Watch):
             self.blame("I2", f"{name} was {shot.outcome}, and is {attempt.outcome}")
         shot.outcome = attempt.outcome
         self.counts[f"settled {attempt.outcome}"] += 1
+        if shot.outcome is OutcomeKind.UNKNOWN and self._had_time(shot):
+            self.blame("§5", f"{name} is unknown, and was never begun by whoever lives")
         if shot.outcome is OutcomeKind.ACCEPTED and not shot.taken:
             self.blame("I2", f"{name} is held accepted, and was not taken")
         if shot.outcome in _REFUSALS and shot.may_be_taken:
             self.blame("I2", f"{name} is held {shot.outcome}, and may have been taken")
+
+    def _had_time(self, shot: Shot) -> bool:
+        """Its maker lived, had lost one answer at the most, and a whole lease to ask again."""
+        leased = shot.send_by - shot.granted_at > _LONG_LEASE_S
+        asked = self._questions[shot.claim] <= 2
+        return shot.written_at is None and leased and asked and not self.deadly
 
     def cancelled(self, asked: Sequence[LedgerCancellation], closings: Sequence[Closing]) -> None:
         """It committed cancels."""
@@ -402,6 +416,15 @@ class Oracle(Watch):
         if newer is not None:
             self.counts["stale"] += 1
             self.blame("I5", f"{name} is sent after the newer {self.name(newer)}")
+
+    def arrived(self, account: AccountName, shipment: Shipment) -> None:
+        """It may have been long on its way, but not longer than the claim keeps the others out."""
+        asked = self.asked.get(shipment.id)
+        newer = None if asked is None else self._newer(asked, claimed_only=True)
+        if newer is not None:
+            name = f"attempt {shipment.attempt} of {self.name(shipment.id)}"
+            self.counts["stale"] += 1
+            self.blame("I5", f"{name} arrives after the newer {self.name(newer)} was claimed")
 
     def taken(self, account: AccountName, shipment: Shipment) -> None:
         name = f"attempt {shipment.attempt} of {self.name(shipment.id)}"

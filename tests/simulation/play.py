@@ -83,15 +83,17 @@ def live(world: World, seed: int = 0, at_least: float = 0.0) -> Life:
     """
     oracle, weather = world.oracle, world.network.weather
     world.vendors.on_taken = lambda account, shipment: _receipts(world, weather, account, shipment)
+    oracle.deadly = weather.is_deadly
     harm = Harm(world)
-    with silence():
-        world.start()
-        try:
+    try:
+        with silence():
+            world.start()
             _run(world, harm, at_least)
             judge(world, calm=weather.is_calm)
-        except Stuck as error:
-            oracle.blame("§4", str(error))
-    world.loop.close()
+    except Stuck as error:
+        oracle.blame("§4", str(error))
+    finally:
+        world.loop.close()
     return Life(
         seed,
         tuple(oracle.violations),

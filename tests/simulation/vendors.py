@@ -76,6 +76,9 @@ class Watch:
     def written(self, account: AccountName, shipment: Shipment) -> None:
         """The first byte leaves."""
 
+    def arrived(self, account: AccountName, shipment: Shipment) -> None:
+        """The last byte is there."""
+
     def taken(self, account: AccountName, shipment: Shipment) -> None:
         """The provider has responsibility."""
 
@@ -150,9 +153,14 @@ class Vendors:
         fate: Fate,
         reply: "asyncio.Future[Response]",
     ) -> None:
-        """All bytes are there."""
+        """All bytes are there, unless their sender reset the connection first."""
+        if reply.cancelled():
+            for shipment in shipments:
+                self._watch.dropped(account, shipment)
+            return
         kinds = self._outcomes(fate, len(shipments))
         for shipment, kind in zip(shipments, kinds, strict=True):
+            self._watch.arrived(account, shipment)
             if kind is not OutcomeKind.ACCEPTED:
                 self._watch.dropped(account, shipment)
             elif fate is Fate.TAKEN_LATE:
@@ -257,4 +265,5 @@ class MemorySender:
         reply: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         delay = min(self._network.delay(), 0.9 * timeout_s)
         self._network.later(delay, self._vendors.arrive, account, shipments, fate, reply)
+        # given up, the future is cancelled: the reset overtakes what has not arrived
         return await reply
