@@ -16,22 +16,25 @@ class TooLate(Exception):
 
 
 class Departure:
-    """One request on its way: told when it has its connection, it decides whether it may write.
+    """One request on its way: told when it is to be written, it decides whether it may be.
 
     ``send_by`` is on the clock's boot time.
     """
 
-    __slots__ = ("_clock", "begun", "send_by")
+    __slots__ = ("_clock", "begun", "late", "send_by")
 
     def __init__(self, send_by: float, clock: Clock) -> None:
         self.send_by = send_by
         self._clock = clock
         #: bytes may have left
         self.begun = False
+        #: none ever will
+        self.late = False
 
     def connected(self) -> None:
         """Write now, or, on ``TooLate``, never."""
         if self._clock.boot() >= self.send_by:
+            self.late = True
             raise TooLate
         self.begun = True
 

@@ -1,8 +1,9 @@
 """Sends one HTTP request, at most once, and tells apart what was not sent from what may have been.
 
 Connect first, then check the time, then write: a connection may take seconds, and no byte may leave
-after ``send_by``. The check stands in aiohttp's own hooks between the connection and the first
-write. Before it, every failure means "not taken"; after it, every failure means "unknown".
+after ``send_by``. The check stands in aiohttp's own hook right before the first write, with nothing
+awaited in between: a loop that is busy can delay both, and not the one after the other. Before it,
+every failure means "not taken"; after it, every failure means "unknown".
 Sockets are closed with RST and TCP_USER_TIMEOUT is the request's time-out, so that no kernel goes
 on sending for us. Nothing is ever sent again by itself: no redirects, no retries.
 """
@@ -33,10 +34,13 @@ _MOST_REPLY_BYTES = 4 * 1024 * 1024
 _KEEP_ALIVE_S = 15.0
 
 
-async def _on_connection(
+async def _on_chunk(
     _session: aiohttp.ClientSession, context: SimpleNamespace, _params: object
 ) -> None:
-    context.trace_request_ctx.connected()
+    """Called before each part of the body is written; the head waits, and leaves with the first."""
+    departure = context.trace_request_ctx
+    if not departure.begun:
+        departure.connected()
 
 
 class HttpSender:
@@ -58,8 +62,7 @@ class HttpSender:
     async def __aenter__(self) -> Self:
         for name, most in self._connections.items():
             trace = aiohttp.TraceConfig()
-            trace.on_connection_create_end.append(_on_connection)
-            trace.on_connection_reuseconn.append(_on_connection)
+            trace.on_request_chunk_sent.append(_on_chunk)
             self._sessions[name] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=most,
@@ -93,11 +96,13 @@ class HttpSender:
             return departure.missed()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # the error's text may hold an address: its name says enough
-            return departure.failed(type(error).__name__)
+            return departure.missed() if departure.late else departure.failed(type(error).__name__)
 
     async def _exchange(
         self, session: aiohttp.ClientSession, request: Request, departure: Departure
     ) -> Response | Outcome:
+        if not request.body:
+            departure.connected()  # there is no part of a body before which it would be asked
         async with session.request(
             request.method,
             _exact(request.url),

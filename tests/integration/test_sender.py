@@ -1,0 +1,153 @@
+"""Dispatch's sender against real sockets: what has left, and what a failure then means."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import chain, repeat
+from threading import Event
+
+import pytest
+
+from services.core.identifiers import AccountName
+from services.core.outcomes import Outcome, OutcomeKind
+from services.core.ports import Request, Response
+from services.dispatch.sender import HttpSender
+from services.runtime.clock import utc_now
+
+ACCOUNT = AccountName("a")
+REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Told:
+    """A clock that says these boot times, and the last of them again and again."""
+
+    def __init__(self, *boots: float) -> None:
+        self._boots: Iterator[float] = chain(boots, repeat(boots[-1]))
+
+    def now(self) -> datetime:
+        return utc_now()
+
+    def boot(self) -> float:
+        return next(self._boots)
+
+
+class Provider:
+    """A port that notes all that comes, and answers each request with ``reply``, or hangs up."""
+
+    def __init__(self, reply: bytes) -> None:
+        self.reply = reply
+        self.heard = bytearray()
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            self.heard += data
+            if self.heard.endswith(b"}"):
+                writer.write(self.reply)
+                if not self.reply:
+                    break
+        writer.close()
+
+
+@asynccontextmanager
+async def provider(reply: bytes = REPLY) -> AsyncIterator[Provider]:
+    made = Provider(reply)
+    async with await asyncio.start_server(made.serve, "127.0.0.1", 0) as server:
+        made.port = server.sockets[0].getsockname()[1]
+        yield made
+
+
+async def send(
+    clock: Told, port: int, *, body: bytes = b"{}", times: int = 1
+) -> list[Response | Outcome]:
+    """One after the other, on one connection; each may leave until 10.0."""
+    request = Request(method="POST", url=f"http://127.0.0.1:{port}/", headers={}, body=body)
+    async with HttpSender({ACCOUNT: 1}, clock=clock) as sender:
+        return [
+            await sender.send(ACCOUNT, request, send_by=10.0, timeout_s=5) for _ in range(times)
+        ]
+
+
+def kind(result: Response | Outcome) -> OutcomeKind:
+    assert isinstance(result, Outcome)
+    return result.kind
+
+
+@pytest.mark.parametrize("size", [2, 2_000_000])
+async def test_a_request_in_time_is_sent_whole(size: int) -> None:
+    body = b"{" + b" " * (size - 2) + b"}"
+    async with provider() as there:
+        results = await send(Told(1.0), there.port, body=body, times=2)
+    assert [isinstance(result, Response) for result in results] == [True, True]
+    assert there.heard.count(b"POST / ") == 2
+    assert there.heard.endswith(body)
+
+
+@pytest.mark.parametrize("size", [2, 2_000_000])
+async def test_of_a_request_that_is_late_when_written_not_one_byte_leaves(size: int) -> None:
+    body = b"{" + b" " * (size - 2) + b"}"
+    async with provider() as there:
+        (result,) = await send(Told(10.0), there.port, body=body)
+    assert kind(result) is OutcomeKind.VOIDED
+    assert there.heard == b""
+
+
+async def test_a_late_request_on_a_connection_in_use_leaves_nothing_either() -> None:
+    async with provider() as there:
+        first, second = await send(Told(1.0, 10.0), there.port, times=2)
+    assert isinstance(first, Response)
+    assert kind(second) is OutcomeKind.VOIDED
+    assert there.heard.count(b"POST / ") == 1
+
+
+class Blocking(Told):
+    """Once asked, the loop's next step waits until the port has heard something, or 5 s."""
+
+    def __init__(self, heard: Event) -> None:
+        super().__init__(1.0)
+        self._heard = heard
+        self.heard_first: bool | None = None
+
+    def boot(self) -> float:
+        asyncio.get_running_loop().call_soon(self._block)
+        return super().boot()
+
+    def _block(self) -> None:
+        self.heard_first = self._heard.wait(5)
+
+
+async def test_between_the_last_look_at_the_clock_and_the_write_the_loop_does_nothing_else() -> (
+    None
+):
+    heard = Event()
+
+    def answer(port: socket.socket) -> None:
+        connection, _ = port.accept()
+        with connection:
+            connection.recv(65_536)
+            heard.set()
+            connection.sendall(REPLY)
+
+    with socket.create_server(("127.0.0.1", 0)) as port:
+        answering = asyncio.create_task(asyncio.to_thread(answer, port))
+        clock = Blocking(heard)
+        (result,) = await send(clock, port.getsockname()[1])
+        await answering
+    assert isinstance(result, Response)
+    assert clock.heard_first is True
+
+
+async def test_a_connection_refused_means_that_nothing_was_sent() -> None:
+    async with provider() as there:
+        port = there.port
+    (result,) = await send(Told(1.0), port)
+    assert kind(result) is OutcomeKind.UNAVAILABLE
+
+
+async def test_a_connection_cut_after_the_write_leaves_it_unknown() -> None:
+    async with provider(reply=b"") as there:
+        (result,) = await send(Told(1.0), there.port)
+    assert kind(result) is OutcomeKind.UNKNOWN
+    assert there.heard.endswith(b"{}")
