@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
+# each worker has a Kafka and a PostgreSQL of its own
+WORKERS ?= 2
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 
@@ -32,7 +34,7 @@ check: setup  ## lint, types, import arrows, hygiene
 	$(RUN) tests.hygiene
 
 test: check  ## check, and every test not marked slow
-	$(RUN) pytest -m "not slow"
+	$(RUN) pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 acceptance: setup  ## the acceptance tests of ONLY=<slug>, on a clean clone of HEAD
 	@$(RUN) tests.acceptance $(ONLY)

@@ -6,6 +6,7 @@ whether the server still runs, and stops it.
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -70,4 +71,6 @@ def _own(kind: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    # whoever started the tests in the background has made them deaf to it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _own(sys.argv[1], Path(sys.argv[2]))
