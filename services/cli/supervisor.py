@@ -148,6 +148,7 @@ class Supervisor:
         settings = self._servers.start(plan.settings)
         self._make_topics(settings)
         self._binds = Binds(settings)
+        self._stack.callback(self._binds.release)
         self._settings = self._binds.into(settings)
         self._children = Children(self._say, self._note)
         self._stack.callback(self._children.close)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from services.cli.endpoints import Endpoints
 from services.core.catalogue import Catalogue
-from services.runtime.embedded.ports import free_ports
+from services.runtime.embedded.ports import HeldPorts
 from services.runtime.monitoring import split_bind
 from services.runtime.settings import Settings, to_environment
 from services.sandbox.credentials import sandbox_secrets
@@ -26,10 +26,10 @@ _PASSED_ON = ("LASTWORD_SANDBOX_SCRIPT", "LASTWORD_SANDBOX_WEBHOOKS")
 
 
 class Binds:
-    """Free ports, chosen once, so that addresses stay when a service is started again."""
+    """Ports, held until ``release``, so that addresses stay when a service is started again."""
 
     def __init__(self, settings: Settings) -> None:
-        self._taken: set[int] = set()
+        self._ports = HeldPorts()
         self.ingest = self._bind(settings.ingest_bind)
         self.tracker = self._bind(settings.tracker_bind)
         self.sandbox = self._bind(settings.sandbox_bind)
@@ -77,10 +77,11 @@ class Binds:
         return f"{shown}:{self._port([port] if port else [])}"
 
     def _port(self, wanted: Iterable[int]) -> int:
-        free = free_ports(len(self._taken) + 1, list(wanted))
-        port = next(port for port in free if port not in self._taken)
-        self._taken.add(port)
-        return port
+        return self._ports.take(wanted)
+
+    def release(self) -> None:
+        """Others may have the ports now."""
+        self._ports.release()
 
 
 def with_sandbox(
