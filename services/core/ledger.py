@@ -5,12 +5,14 @@ and what is published is what it answered, so a replay publishes the same again.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct
 
+from services.core.catalogue import Lane
+from services.core.errors import Retryable
 from services.core.events import Channel, CloseReason
 from services.core.identifiers import (
     AccountName,
@@ -22,6 +24,9 @@ from services.core.identifiers import (
 from services.core.outcomes import Outcome, OutcomeKind
 
 __all__ = [
+    "GRACE_MS",
+    "LIFETIME",
+    "LONGEST_LEASE_MS",
     "MARGIN_MS",
     "Attempt",
     "Cancellation",
@@ -29,19 +34,45 @@ __all__ = [
     "ClaimRefused",
     "ClaimRequest",
     "Closing",
+    "Finding",
     "Identity",
     "Ledger",
+    "Resolution",
     "Settlement",
     "SettlementAnswer",
     "SweptLedger",
     "Unannounced",
+    "Unconfirmed",
     "Unresolved",
     "Verdict",
+    "lifetime_of",
 ]
-
 
 #: a claim with less time left than this is not worth its send
 MARGIN_MS = 250
+#: no lease is longer, so that a ledger that was set back has to wait for no more than this
+LONGEST_LEASE_MS = 5_000
+#: after the ledger was away, for makers of claims to ask again before others call them unknown
+GRACE_MS = 5_000
+
+
+def lifetime_of(
+    *,
+    longest_deadline: timedelta,
+    idempotency_window: timedelta,
+    log_retention: timedelta,
+    reconciling: timedelta,
+) -> timedelta:
+    """How long claims and closes are kept: nothing that can still be read is older."""
+    return max(longest_deadline, idempotency_window, log_retention) + reconciling
+
+
+#: for the log as ``core.layout`` has it: 14 days, a segment of one day, and a day to reconcile
+LIFETIME = timedelta(days=16)
+
+
+class Unconfirmed(Retryable):
+    """The ledger started anew, and decides nothing before somebody compares it with the log."""
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -50,6 +81,8 @@ class Identity(Struct, frozen=True, kw_only=True):
     id: NotificationId
     key: SupersessionKey
     origin: Origin
+    #: of its body; empty where nobody looked. An id stands for the first body that it came with
+    digest: str = ""
 
 
 class Closing(Struct, frozen=True, kw_only=True):
@@ -60,6 +93,9 @@ class Closing(Struct, frozen=True, kw_only=True):
     reason: CloseReason
     at: datetime
     detail: str = ""
+    #: where it was first seen itself
+    origin: Origin | None = None
+    #: what superseded it, or came while it was in flight
     winner: NotificationId | None = None
     winner_origin: Origin | None = None
 
@@ -80,16 +116,27 @@ class Attempt(Struct, frozen=True, kw_only=True):
     sequence: int
     #: after this nobody can still be sending, and another may call it unknown
     over_at: datetime | None = None
+    #: of an account with a quota: no first byte leaves before this
+    opens_at: datetime | None = None
+    cost: int = 1
+    #: where its notification was first seen
+    origin: Origin | None = None
     reason: str = ""
     outcome: OutcomeKind | None = None
     settled_at: datetime | None = None
     code: str = ""
     detail: str = ""
     provider_ref: str | None = None
+    #: unknown, and reconciling has ended without an answer: a type that repeats may go on
+    ended: bool = False
 
 
 class ClaimRequest(Struct, frozen=True, kw_only=True):
-    """May this be sent now? Its maker chooses ``claim_id``, so a lost answer can be read again."""
+    """May this be sent now? Its maker chooses ``claim_id``, so a lost answer can be read again.
+
+    Asking again says that no answer came, and so that nothing can have begun: a lease that is over
+    is then made anew. Whoever had an answer and comes too late settles it as voided instead.
+    """
 
     claim_id: ClaimId
     identity: Identity
@@ -106,12 +153,21 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     reason: str = ""
     #: older ones of the key, closed as superseded if this is granted
     losers: tuple[Identity, ...] = ()
+    #: of an account with a quota: how soon its maker can write, once it has the answer
+    ready_ms: int = 50
+    #: in the units of the account's quota
+    cost: int = 1
+    lane: Lane = Lane.NORMAL
+    #: the type says that an unknown attempt may be repeated, once reconciling has ended
+    repeats: bool = False
+    #: when its record was first appended; None: not known
+    requested_at: datetime | None = None
 
 
 class ClaimRefused(StrEnum):
     """Why a claim was not granted."""
 
-    #: it has its verdict already, or got it now: see ``closing``
+    #: it has its verdict already, or got it now: see ``closings``
     CLOSED = "closed"
     #: another claim of the key, or of this notification, is open: see ``retry_at``
     BUSY = "busy"
@@ -119,8 +175,10 @@ class ClaimRefused(StrEnum):
     UNKNOWN = "unknown"
     #: there are attempts that its maker did not know of: see ``attempts``
     HISTORY = "history"
-    #: the id was used before, for another key
+    #: the id was used before, for another key or body: see ``closings`` for its dead letter
     CONFLICT = "conflict"
+    #: the account's quota has no room soon enough: see ``retry_at``
+    QUOTA = "quota"
 
 
 class ClaimAnswer(Struct, frozen=True, kw_only=True):
@@ -131,8 +189,14 @@ class ClaimAnswer(Struct, frozen=True, kw_only=True):
     #: of this notification, and of the losers that the grant closed
     closings: tuple[Closing, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    #: by the ledger's clock
+    decided_at: datetime | None = None
     #: milliseconds from the ledger's decision to ``send_by``
     lease_left_ms: int = 0
+    #: of an account with a quota, the cell: the first byte leaves between the two, or the claim is
+    #: settled as voided; milliseconds from the decision
+    opens_in_ms: float = 0.0
+    closes_in_ms: float | None = None
     retry_at: datetime | None = None
 
 
@@ -175,6 +239,28 @@ class Cancellation(Struct, frozen=True, kw_only=True):
     id: NotificationId | None = None
 
 
+class Finding(StrEnum):
+    """What reconciling found out about an unknown attempt."""
+
+    #: the provider has it: a look-up found it, or its receipt came
+    TAKEN = "taken"
+    #: asked until the vendor's settling time was over, and found nothing. This proves nothing
+    NOT_FOUND = "not_found"
+
+
+class Resolution(Struct, frozen=True, kw_only=True):
+    """Reconciling has ended for an unknown attempt.
+
+    Taken closes its notification as sent. Not found closes it as unknown, unless its type
+    ``repeats``: then the next attempt may be claimed.
+    """
+
+    claim_id: ClaimId
+    finding: Finding
+    detail: str = ""
+    repeats: bool = False
+
+
 class Unresolved(Struct, frozen=True, kw_only=True):
     """A notification whose last attempt is unknown, with nobody's verdict yet."""
 
@@ -201,7 +287,10 @@ class Ledger(Protocol):
         ...
 
     async def close(self, verdicts: Sequence[Verdict]) -> Sequence[Closing | None]:
-        """The closing that the ledger holds now, or None where a claim stands in the way."""
+        """The closing that the ledger holds now, or None where a claim stands in the way.
+
+        Of an identity that is not its id's first, the closing of its dead letter.
+        """
         ...
 
     async def cancel(self, cancellations: Sequence[Cancellation]) -> Sequence[Closing]:
@@ -217,7 +306,14 @@ class SweptLedger(Ledger, Protocol):
         ...
 
     async def unresolved(self, most: int) -> Sequence[Unresolved]:
-        """What waits for a look-up, a receipt or the end of its settling time; oldest first."""
+        """What waits for a look-up, a receipt or the end of its settling time; oldest first.
+
+        Those whose reconciling has ``ended`` wait for their next attempt instead.
+        """
+        ...
+
+    async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
+        """One answer a resolution, in order; a closing that follows is kept until announced."""
         ...
 
     async def unannounced(self, most: int) -> Sequence[Unannounced]:
@@ -226,4 +322,8 @@ class SweptLedger(Ledger, Protocol):
 
     async def announce(self, ids: Sequence[NotificationId]) -> None:
         """These are published."""
+        ...
+
+    async def purge(self, most: int) -> int:
+        """Forget up to so many notifications, and keys, that ended a lifetime ago; how many."""
         ...

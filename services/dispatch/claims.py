@@ -126,7 +126,7 @@ class Claims:
             case ClaimRefused.HISTORY:
                 candidate.progress = recall(candidate.routed.legs, answer.attempts)
                 self._state.put_back(candidate)
-            case ClaimRefused.BUSY:
+            case ClaimRefused.BUSY | ClaimRefused.QUOTA:
                 until = answer.retry_at
                 wait = 0.0 if until is None else until.timestamp() - self._state.now()
                 self._state.put_back(candidate, max(_BUSY_S, wait))

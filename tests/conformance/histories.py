@@ -6,29 +6,40 @@ run, by a ``World`` that remembers what was claimed before.
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from uuid import NAMESPACE_OID, uuid5
 
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from services.core.catalogue import Lane
 from services.core.events import Channel, CloseReason
-from services.core.identifiers import ClaimId, NotificationId, SupersessionKey
+from services.core.identifiers import AccountName, ClaimId, NotificationId, SupersessionKey
 from services.core.ledger import (
     Cancellation,
     ClaimRequest,
+    Finding,
     Identity,
+    Resolution,
     Settlement,
     SweptLedger,
     Verdict,
 )
 from services.core.outcomes import Outcome, OutcomeKind
+from services.core.quota import Per, Quota
 from tests.conformance.ledgers import ACCOUNT, Hands, place
 
-__all__ = ["STEPS", "Step", "World"]
+T = TypeVar("T")
+__all__ = ["LIFETIME", "QUOTAS", "STEPS", "Step", "World"]
 
 _KEYS = [SupersessionKey("default:u:t"), SupersessionKey("default:v:t")]
 _WHO = st.integers(0, 5)
+_LIMITED, _SLOW = AccountName("limited"), AccountName("slow")
+QUOTAS = {
+    _LIMITED: Quota(limits={Per.SECOND: 3, Per.MINUTE: 7}, shared=True),
+    _SLOW: Quota(limits={Per.MINUTE: 20}, shared=True, jitter_us=2_000_000),
+}
+LIFETIME = timedelta(seconds=30)
 
 
 class World:
@@ -38,16 +49,22 @@ class World:
         self.ledger = ledger
         self.hands = hands
         self.asked: list[ClaimRequest] = []
+        #: how many attempts of each the ledger has told of
+        self.attempts: dict[NotificationId, int] = {}
+
+    def recent(self, number: int) -> ClaimRequest:
+        """One of those asked, the last first."""
+        return self.asked[-1 - number % len(self.asked)]
 
 
 def _id(who: int) -> NotificationId:
     return NotificationId(uuid5(NAMESPACE_OID, f"notification {who}"))
 
 
-def _identity(who: int, *, shift: int = 0, strange: bool = False) -> Identity:
+def _identity(who: int, *, shift: int = 0, strange: bool = False, digest: str = "") -> Identity:
     """``shift``: seen again later in the log. ``strange``: under the other key."""
     key = _KEYS[(who + strange) % 2]
-    return Identity(id=_id(who), key=key, origin=place(10 + who + shift))
+    return Identity(id=_id(who), key=key, origin=place(10 + who + shift), digest=digest)
 
 
 class OneClaim(Struct, frozen=True):
@@ -55,25 +72,42 @@ class OneClaim(Struct, frozen=True):
 
     who: int
     losers: tuple[int, ...] = ()
-    attempt: int = 1
+    #: None: the one that is next by all that was told
+    attempt: int | None = None
     deadline_ms: int = 60_000
     lease_ms: int = 5_000
     shift: int = 0
     strange: bool = False
+    digest: str = ""
+    account: AccountName = ACCOUNT
+    cost: int = 1
+    lane: Lane = Lane.NORMAL
+    ready_ms: int = 50
+    repeats: bool = False
+    #: how long ago its record was appended, in seconds
+    age_s: int | None = None
     #: asked again as it was, if it was asked before
     again: int | None = None
 
     def made(self, world: World) -> ClaimRequest:
         if self.again is not None and world.asked:
-            return world.asked[self.again % len(world.asked)]
+            return world.recent(self.again)
+        now = world.hands.now()
         made = ClaimRequest(
             claim_id=ClaimId(uuid5(NAMESPACE_OID, f"claim {len(world.asked)}")),
-            identity=_identity(self.who, shift=self.shift, strange=self.strange),
-            attempt=self.attempt,
+            identity=_identity(
+                self.who, shift=self.shift, strange=self.strange, digest=self.digest
+            ),
+            attempt=self.attempt or world.attempts.get(_id(self.who), 0) + 1,
             leg=0,
             channel=Channel.EMAIL,
-            account=ACCOUNT,
-            deadline=world.hands.now() + timedelta(milliseconds=self.deadline_ms),
+            account=self.account,
+            cost=self.cost,
+            lane=self.lane,
+            ready_ms=self.ready_ms,
+            repeats=self.repeats,
+            requested_at=None if self.age_s is None else now - timedelta(seconds=self.age_s),
+            deadline=now + timedelta(milliseconds=self.deadline_ms),
             lease_ms=self.lease_ms,
             timeout_ms=1_000,
             reason="because",
@@ -89,7 +123,10 @@ class Claims(Struct, frozen=True):
     each: tuple[OneClaim, ...]
 
     async def run(self, world: World) -> object:
-        return await world.ledger.claim([one.made(world) for one in self.each])
+        answers = await world.ledger.claim([one.made(world) for one in self.each])
+        told = [attempt for answer in answers for attempt in answer.attempts]
+        world.attempts |= {attempt.id: attempt.attempt for attempt in told}
+        return answers
 
 
 class Settles(Struct, frozen=True):
@@ -103,7 +140,7 @@ class Settles(Struct, frozen=True):
         return await world.ledger.settle(
             [
                 Settlement(
-                    claim_id=world.asked[number % len(world.asked)].claim_id,
+                    claim_id=world.recent(number).claim_id,
                     outcome=Outcome(kind=kind, code="c", detail="d", provider_ref="r"),
                     verdict=verdict,
                     verdict_detail="v",
@@ -149,6 +186,34 @@ class Cancels(Struct, frozen=True):
         )
 
 
+class Resolves(Struct, frozen=True):
+    """A batch of findings, on claims by number."""
+
+    each: tuple[tuple[int, Finding, bool], ...]
+
+    async def run(self, world: World) -> object:
+        if not world.asked:
+            return None
+        return await world.ledger.resolve(
+            [
+                Resolution(
+                    claim_id=world.recent(number).claim_id,
+                    finding=finding,
+                    detail="d",
+                    repeats=repeats,
+                )
+                for number, finding, repeats in self.each
+            ]
+        )
+
+
+class Purges(Struct, frozen=True):
+    """What is older than a lifetime is forgotten."""
+
+    async def run(self, world: World) -> object:
+        return await world.ledger.purge(1_000)
+
+
 class Sweeps(Struct, frozen=True):
     """What the sweeper asks, up to so many."""
 
@@ -174,47 +239,72 @@ class Passes(Struct, frozen=True):
         return None
 
 
-Step: TypeAlias = Claims | Settles | Closes | Cancels | Sweeps | Passes
+Step: TypeAlias = Claims | Settles | Closes | Cancels | Resolves | Sweeps | Purges | Passes
+
+
+def _mostly(usual: T, *others: T) -> st.SearchStrategy[T]:
+    return st.sampled_from([usual] * (4 * len(others)) + list(others))
+
 
 _ONE_CLAIM = st.builds(
     OneClaim,
     who=_WHO,
     losers=st.lists(_WHO, max_size=3).map(tuple),
-    attempt=st.sampled_from([1, 1, 1, 2, 2, 3]),
-    deadline_ms=st.sampled_from([100, 2_000, 60_000, 60_000]),
+    attempt=_mostly(None, 1, 2, 3),
+    deadline_ms=_mostly(60_000, 100, 2_000),
     lease_ms=st.sampled_from([500, 5_000]),
-    shift=st.sampled_from([0, 0, 0, 7]),
-    strange=st.sampled_from([False] * 9 + [True]),
-    again=st.none() | st.none() | st.integers(0, 20),
+    shift=_mostly(0, 7),
+    strange=_mostly(False, True),
+    digest=_mostly("", "body", "other"),
+    account=st.sampled_from([ACCOUNT, ACCOUNT, _LIMITED, _SLOW]),
+    cost=_mostly(1, 2, 9),
+    lane=st.sampled_from(Lane),
+    ready_ms=_mostly(50, 0, 900, 3_000),
+    repeats=st.booleans(),
+    age_s=_mostly(None, 0, 20, 30),
+    again=st.none() | st.none() | st.integers(0, 3),
 )
 
 
 def _some(one: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ...]]:
-    return st.lists(one, min_size=1, max_size=4).map(tuple)
+    return st.lists(one, min_size=1, max_size=3).map(tuple)
 
 
-_KIND = st.sampled_from([*OutcomeKind, OutcomeKind.UNKNOWN, OutcomeKind.UNAVAILABLE])
-STEPS: st.SearchStrategy[Sequence[Step]] = st.lists(
-    st.one_of(
-        st.builds(Claims, _some(_ONE_CLAIM)),
-        st.builds(Claims, _some(_ONE_CLAIM)),
-        st.builds(
-            Settles,
-            _some(
-                st.tuples(st.integers(0, 20), _KIND, st.sampled_from([None, CloseReason.FAILED]))
-            ),
-        ),
-        st.builds(
-            Closes,
-            _some(st.tuples(_WHO, st.sampled_from(CloseReason), st.none() | _WHO, st.booleans())),
-        ),
-        st.builds(
-            Cancels,
-            _some(st.tuples(st.integers(0, 1), st.integers(8, 18), st.none() | _WHO)),
-        ),
-        st.builds(Sweeps, st.sampled_from([1, 10]), st.booleans()),
-        st.builds(Passes, st.sampled_from([1, 499, 500, 1_000, 5_000, 6_000, 6_001])),
-    ),
-    min_size=3,
-    max_size=25,
+_RECENT = st.integers(0, 5)
+_KIND = st.sampled_from(
+    [*OutcomeKind, OutcomeKind.UNAVAILABLE] + [OutcomeKind.ACCEPTED, OutcomeKind.UNKNOWN] * 3
 )
+_SETTLES = st.builds(Settles, _some(st.tuples(_RECENT, _KIND, _mostly(None, CloseReason.FAILED))))
+_VERDICTS = st.tuples(_WHO, st.sampled_from(CloseReason), st.none() | _WHO, st.booleans())
+_CANCELS = st.tuples(st.integers(0, 1), st.integers(8, 13), st.none() | _WHO | _WHO)
+_STEP: st.SearchStrategy[Step] = st.one_of(
+    *[st.builds(Claims, _some(_ONE_CLAIM))] * 4,
+    *[_SETTLES] * 3,
+    st.builds(Closes, _some(_VERDICTS)),
+    st.builds(Cancels, _some(_CANCELS)),
+    st.builds(Resolves, _some(st.tuples(_RECENT, st.sampled_from(Finding), st.booleans()))),
+    st.builds(Purges),
+    st.builds(Sweeps, st.sampled_from([1, 10]), st.booleans()),
+    st.builds(Passes, st.sampled_from([1, 15, 499, 500, 1_000, 5_000, 6_000, 6_001, 31_000])),
+)
+
+
+@st.composite
+def _repeated(draw: st.DrawFn) -> list[Step]:
+    """An attempt that stays unknown and is repeated, which chance alone hardly comes to."""
+    again = Claims((OneClaim(draw(_WHO), repeats=True),))
+    steps: list[Step] = [
+        again,
+        Settles(((0, OutcomeKind.UNKNOWN, None),)),
+        *draw(st.lists(_STEP, max_size=1)),
+        Resolves(((0, Finding.NOT_FOUND, True),)),
+        again,
+        *draw(st.lists(st.just(Resolves(((1, Finding.TAKEN, False),))) | _STEP, max_size=2)),
+        Settles(((0, draw(_KIND), draw(_mostly(None, CloseReason.FAILED))),)),
+    ]
+    return steps
+
+
+STEPS: st.SearchStrategy[Sequence[Step]] = st.lists(
+    st.one_of(*[_STEP.map(lambda step: [step])] * 8, _repeated()), min_size=3, max_size=40
+).map(lambda parts: [step for part in parts for step in part])

@@ -18,12 +18,16 @@ from services.core.identifiers import (
 from services.core.ledger import (
     ClaimAnswer,
     ClaimRequest,
+    Closing,
+    Finding,
     Identity,
     Ledger,
+    Resolution,
     Settlement,
     SweptLedger,
 )
 from services.core.outcomes import Outcome, OutcomeKind
+from services.core.quota import Per, Quota
 from services.runtime.ledger.postgres import PostgresLedger
 from services.runtime.memory_ledger import MemoryLedger
 
@@ -31,16 +35,19 @@ __all__ = [
     "ACCOUNT",
     "KEY",
     "LEDGERS",
+    "LIMITED",
     "TOPIC",
     "TOPIC_ID",
     "Bench",
     "Hands",
     "claimed",
+    "ending",
     "identity",
     "open_memory",
     "open_postgres",
     "place",
     "request",
+    "resolved",
     "settled",
 ]
 
@@ -48,6 +55,9 @@ TOPIC = "notifications.requested.critical"
 TOPIC_ID = "topic-1"
 KEY = SupersessionKey("default:u:t")
 ACCOUNT = AccountName("a")
+#: three a second, of which nothing is kept for anybody
+LIMITED = AccountName("limited")
+QUOTAS = {LIMITED: Quota(limits={Per.SECOND: 3})}
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _numbers = count(1)
 
@@ -83,7 +93,7 @@ class _Memory:
         self.ledger: SweptLedger = self._own({TOPIC: TOPIC_ID})
 
     def _own(self, topics: Mapping[str, str]) -> MemoryLedger:
-        self._memory = MemoryLedger(topics, now=self.hands.now)
+        self._memory = MemoryLedger(topics, now=self.hands.now, quotas=QUOTAS)
         return self._memory
 
     @asynccontextmanager
@@ -100,7 +110,7 @@ class _Postgres:
 
     @asynccontextmanager
     async def opened(self, topics: Mapping[str, str]) -> AsyncIterator[SweptLedger]:
-        async with PostgresLedger(self._dsn, topics, now=self.hands.now) as ledger:
+        async with PostgresLedger(self._dsn, topics, now=self.hands.now, quotas=QUOTAS) as ledger:
             yield ledger
 
 
@@ -114,7 +124,7 @@ async def open_memory(_dsn: Callable[[], str]) -> AsyncIterator[Bench]:
 async def open_postgres(dsn: Callable[[], str]) -> AsyncIterator[Bench]:
     """The real one; ``dsn`` makes its database."""
     own, hands = dsn(), Hands()
-    async with PostgresLedger(own, {TOPIC: TOPIC_ID}, now=hands.now) as ledger:
+    async with PostgresLedger(own, {TOPIC: TOPIC_ID}, now=hands.now, quotas=QUOTAS) as ledger:
         yield _Postgres(own, hands, ledger)
 
 
@@ -129,10 +139,13 @@ def place(offset: int, topic_id: str = TOPIC_ID) -> Origin:
     return Origin(topic_id=topic_id, partition=0, offset=offset)
 
 
-def identity(offset: int, key: str = KEY, *, topic_id: str = TOPIC_ID) -> Identity:
+def identity(
+    offset: int, key: str = KEY, *, topic_id: str = TOPIC_ID, digest: str = ""
+) -> Identity:
     """A notification nobody has heard of, first seen at an offset."""
     id = NotificationId(UUID(int=next(_numbers)))
-    return Identity(id=id, key=SupersessionKey(key), origin=place(offset, topic_id))
+    origin = place(offset, topic_id)
+    return Identity(id=id, key=SupersessionKey(key), origin=origin, digest=digest)
 
 
 def request(
@@ -143,6 +156,9 @@ def request(
     seconds: float = 60,
     lease_ms: int = 5_000,
     timeout_ms: int = 1_000,
+    account: AccountName = ACCOUNT,
+    repeats: bool = False,
+    age: timedelta = timedelta(),
 ) -> ClaimRequest:
     """A claim of ``who``, whose deadline is some seconds from now."""
     return ClaimRequest(
@@ -151,11 +167,13 @@ def request(
         attempt=attempt,
         leg=0,
         channel=Channel.EMAIL,
-        account=ACCOUNT,
+        account=account,
         deadline=bench.hands.now() + timedelta(seconds=seconds),
         lease_ms=lease_ms,
         timeout_ms=timeout_ms,
         losers=losers,
+        repeats=repeats,
+        requested_at=bench.hands.now() - age,
     )
 
 
@@ -168,7 +186,25 @@ async def settled(
     ledger: Ledger, asked: ClaimRequest, kind: OutcomeKind, verdict: CloseReason | None = None
 ) -> CloseReason | None:
     """Settle a claim; what its notification is closed as now."""
+    closing = await ending(ledger, asked, kind, verdict)
+    return None if closing is None else closing.reason
+
+
+async def ending(
+    ledger: Ledger, asked: ClaimRequest, kind: OutcomeKind, verdict: CloseReason | None = None
+) -> Closing | None:
+    """Settle a claim; the closing of its notification, if it has one now."""
     (answer,) = await ledger.settle(
         [Settlement(claim_id=asked.claim_id, outcome=Outcome(kind=kind), verdict=verdict)]
+    )
+    return answer.closing
+
+
+async def resolved(
+    ledger: SweptLedger, asked: ClaimRequest, finding: Finding, *, repeats: bool = False
+) -> CloseReason | None:
+    """Say what reconciling found; what its notification is closed as now."""
+    (answer,) = await ledger.resolve(
+        [Resolution(claim_id=asked.claim_id, finding=finding, detail="looked", repeats=repeats)]
     )
     return None if answer.closing is None else answer.closing.reason

@@ -3,6 +3,10 @@
 A statement that stops an interleaving of the first draft carries its number (``test_p5_...``).
 """
 
+from datetime import timedelta
+
+import pytest
+
 from services.core.events import CloseReason
 from services.core.identifiers import SupersessionKey
 from services.core.ledger import Cancellation, ClaimRefused, Identity, Verdict
@@ -12,6 +16,7 @@ from tests.conformance.ledgers import (
     TOPIC,
     Bench,
     claimed,
+    ending,
     identity,
     place,
     request,
@@ -153,6 +158,39 @@ async def test_p12_a_claim_that_its_maker_gives_up_leaves_nothing_unknown(bench:
     await claimed(bench.ledger, asked)
     await settled(bench.ledger, asked, OutcomeKind.VOIDED)
     assert (await claimed(bench.ledger, request(bench, asked.identity, attempt=2))).refused is None
+
+
+async def test_p12_asked_again_after_its_lease_a_claim_is_made_anew_not_unknown(
+    bench: Bench,
+) -> None:
+    """Fault 42: only who had no answer asks again, so nothing can have begun."""
+    asked = request(bench, identity(10))
+    (first,) = (await claimed(bench.ledger, asked)).attempts
+    bench.hands.move(60 - 10)
+    (again,) = (await claimed(bench.ledger, asked)).attempts
+    assert (again.attempt, again.outcome) == (1, None)
+    assert again.send_by == bench.hands.now() + timedelta(seconds=5)
+    assert again.sequence > first.sequence
+
+
+async def test_p12_asked_again_too_late_to_be_sent_it_is_voided_and_closed(bench: Bench) -> None:
+    asked = request(bench, identity(10))
+    await claimed(bench.ledger, asked)
+    bench.hands.move(61)
+    answer = await claimed(bench.ledger, asked)
+    assert [closing.reason for closing in answer.closings] == [CloseReason.EXPIRED]
+    assert [attempt.outcome for attempt in answer.attempts] == [OutcomeKind.VOIDED]
+
+
+async def test_p12_asked_again_when_another_has_the_key_it_is_voided(bench: Bench) -> None:
+    older, newer = request(bench, identity(10)), request(bench, identity(11))
+    await claimed(bench.ledger, older)
+    bench.hands.move(10)
+    await claimed(bench.ledger, newer)
+    assert (await claimed(bench.ledger, older)).refused is ClaimRefused.BUSY
+    await settled(bench.ledger, newer, OutcomeKind.ACCEPTED)
+    after = await claimed(bench.ledger, request(bench, older.identity, attempt=2))
+    assert [closing.reason for closing in after.closings] == [CloseReason.SUPERSEDED]
 
 
 async def test_p16_an_attempt_that_may_have_been_taken_allows_no_other(bench: Bench) -> None:
@@ -310,16 +348,68 @@ async def test_a_cancel_by_id_of_one_in_flight_stands_if_that_attempt_is_not_tak
     assert [closing.reason for closing in again.closings] == [CloseReason.CANCELLED]
 
 
-async def test_an_id_used_for_another_key_is_a_conflict(bench: Bench) -> None:
-    who = identity(10)
-    await bench.ledger.close([Verdict(identity=who, reason=CloseReason.EXPIRED)])
-    other = Identity(id=who.id, key=SupersessionKey("default:other:t"), origin=who.origin)
-    assert (await claimed(bench.ledger, request(bench, other))).refused is ClaimRefused.CONFLICT
-
-
 async def test_a_dead_letter_supersedes_nothing(bench: Bench) -> None:
     await bench.ledger.close([Verdict(identity=identity(11), reason=CloseReason.DEAD_LETTERED)])
     assert (await claimed(bench.ledger, request(bench, identity(10)))).refused is None
+
+
+async def test_what_is_in_flight_when_a_newer_one_comes_is_let_go_and_says_so(
+    bench: Bench,
+) -> None:
+    older, newer = request(bench, identity(10)), request(bench, identity(11))
+    await claimed(bench.ledger, older)
+    assert (await claimed(bench.ledger, newer)).refused is ClaimRefused.BUSY
+    closing = await ending(bench.ledger, older, OutcomeKind.ACCEPTED)
+    assert closing is not None
+    assert (closing.reason, closing.detail) == (
+        CloseReason.SENT,
+        "in flight when a newer one came",
+    )
+    assert (closing.winner, closing.winner_origin) == (newer.identity.id, newer.identity.origin)
+    assert (await claimed(bench.ledger, newer)).refused is None
+
+
+async def test_what_is_in_flight_when_a_newer_one_comes_and_is_not_taken_is_superseded(
+    bench: Bench,
+) -> None:
+    older, newer = request(bench, identity(10)), request(bench, identity(11))
+    await claimed(bench.ledger, older)
+    await claimed(bench.ledger, newer)
+    assert await settled(bench.ledger, older, OutcomeKind.UNAVAILABLE) is None
+    answer = await claimed(bench.ledger, request(bench, newer.identity, older.identity))
+    (closing,) = answer.closings
+    assert (closing.id, closing.reason) == (older.identity.id, CloseReason.SUPERSEDED)
+    assert (closing.winner, closing.winner_origin) == (newer.identity.id, newer.identity.origin)
+
+
+@pytest.mark.parametrize("by_id", [True, False], ids=["by id", "by key"])
+async def test_what_is_in_flight_when_it_is_cancelled_says_what_became_of_it(
+    bench: Bench, by_id: bool
+) -> None:
+    for kind, reason in (
+        (OutcomeKind.ACCEPTED, CloseReason.SENT),
+        (OutcomeKind.UNAVAILABLE, CloseReason.CANCELLED),
+    ):
+        asked = request(bench, identity(10, f"default:{kind}:t"))
+        await claimed(bench.ledger, asked)
+        id = asked.identity.id if by_id else None
+        cancel = Cancellation(key=asked.identity.key, origin=place(20), id=id)
+        assert await bench.ledger.cancel([cancel]) == []
+        closing = await ending(bench.ledger, asked, kind)
+        assert closing is not None
+        assert closing.reason is reason
+        assert "cancelled" in closing.detail
+
+
+async def test_a_verdict_of_a_loser_names_the_winner_and_its_place_too(bench: Bench) -> None:
+    """As of losers that are closed with a winner which is not claimed but closed itself."""
+    older, newer = identity(10), identity(11)
+    await bench.ledger.close([Verdict(identity=newer, reason=CloseReason.EXPIRED)])
+    superseded = Verdict(identity=older, reason=CloseReason.SUPERSEDED, winner=newer.id)
+    (closing,) = await bench.ledger.close([superseded])
+    assert closing is not None
+    assert (closing.winner, closing.winner_origin) == (newer.id, newer.origin)
+    assert closing.origin == older.origin
 
 
 async def test_a_loser_that_is_open_unknown_or_sent_keeps_that(bench: Bench) -> None:

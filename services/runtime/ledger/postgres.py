@@ -1,11 +1,11 @@
 """The ledger on PostgreSQL: one function call a batch, one transaction a call.
 
-The rules are in ``sql/functions.sql``; this shell turns structs into JSON and back.
+The rules are in ``sql/functions/``; this shell turns structs into JSON and back.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Self, TypeVar
 
@@ -15,8 +15,11 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.core.errors import Retryable
-from services.core.identifiers import NotificationId, Origin
+from services.core.identifiers import AccountName, NotificationId, Origin, id_from_origin
 from services.core.ledger import (
+    GRACE_MS,
+    LIFETIME,
+    LONGEST_LEASE_MS,
     MARGIN_MS,
     Attempt,
     Cancellation,
@@ -24,12 +27,14 @@ from services.core.ledger import (
     ClaimRequest,
     Closing,
     Identity,
+    Resolution,
     Settlement,
     SettlementAnswer,
     Unannounced,
     Unresolved,
     Verdict,
 )
+from services.core.quota import CELL_US, Quota
 from services.runtime.metrics import LEDGER_SECONDS
 from services.runtime.postgres import migrate
 
@@ -38,6 +43,7 @@ __all__ = ["PostgresLedger", "Unannounced", "Unresolved"]
 _T = TypeVar("_T")
 #: a topic that was gone before anybody here saw it is older than all that are known
 _GONE = -1
+_MS = timedelta(milliseconds=1)
 _SET_NOW = b"SELECT set_config('lastword.now', %s, false)"
 
 
@@ -51,15 +57,24 @@ class PostgresLedger:
         *,
         connections: int = 4,
         margin_ms: int = MARGIN_MS,
+        quotas: Mapping[AccountName, Quota] | None = None,
+        lifetime: timedelta = LIFETIME,
         now: Callable[[], datetime] | None = None,
     ) -> None:
         """``topics``: requested topics' ids by name. ``margin_ms``: a claim's least time left.
 
-        ``now`` is for tests alone: the time to decide by, instead of the database's own.
+        Accounts that ``quotas`` does not name have none. ``lifetime`` is how long claims and closes
+        are kept. ``now`` is for tests alone: the time to decide by, instead of the database's own.
         """
         self._dsn = dsn
         self._topics = topics
-        self._margin_ms = margin_ms
+        self._quotas = {name: _terms_of(quota) for name, quota in (quotas or {}).items()}
+        self._lifetime_ms = lifetime // _MS
+        self._terms = {
+            "margin_ms": margin_ms,
+            "longest_lease_ms": LONGEST_LEASE_MS,
+            "lifetime_ms": self._lifetime_ms,
+        }
         self._now = now
         self._generations: dict[str, int] = {}
         self._pool = AsyncConnectionPool(
@@ -75,6 +90,8 @@ class PostgresLedger:
         migrate(self._dsn, "services.runtime.ledger")
         _install(self._dsn)
         await self._pool.open()
+        await self._rows("live", dict)
+        await self._rows("confirm_now", bool)
         for topic, topic_id in self._topics.items():
             rows = await self._rows("generation", int, topic_id, topic)
             self._generations[topic_id] = rows[0]
@@ -92,7 +109,10 @@ class PostgresLedger:
             }
             for request in requests
         ]
-        return await self._rows("claim", ClaimAnswer, _json(bodies), self._margin_ms)
+        limited = {r.account for r in requests if r.account in self._quotas}
+        quotas = {name: self._quotas[name] for name in limited}
+        terms = {**self._terms, "quotas": quotas}
+        return await self._rows("claim", ClaimAnswer, _json(bodies), _json(terms))
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettlementAnswer]:
         return await self._rows("settle", SettlementAnswer, _json(settlements))
@@ -111,9 +131,13 @@ class PostgresLedger:
         ]
         return await self._rows("cancel", Closing, _json(bodies))
 
+    async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
+        """What reconciling says of unknown attempts; an answer each, in order."""
+        return await self._rows("resolve", SettlementAnswer, _json(resolutions))
+
     async def abandon(self, most: int) -> Sequence[Attempt]:
         """Call open attempts unknown that nobody can still be sending; those attempts."""
-        return await self._rows("abandon", Attempt, most)
+        return await self._rows("abandon", Attempt, most, GRACE_MS)
 
     async def unresolved(self, most: int) -> Sequence[Unresolved]:
         """What waits for a look-up, a receipt or the end of its settling time; oldest first."""
@@ -126,6 +150,11 @@ class PostgresLedger:
     async def announce(self, ids: Sequence[NotificationId]) -> None:
         """These are published."""
         await self._rows("announce", int, _json(ids))
+
+    async def purge(self, most: int) -> int:
+        """Forget up to so many notifications, and keys, that ended a lifetime ago; how many."""
+        (count,) = await self._rows("purge", int, self._lifetime_ms, most)
+        return count
 
     def version_of(self, origin: Origin) -> tuple[int, int]:
         """(generation, offset): comparable within a key."""
@@ -141,7 +170,13 @@ class PostgresLedger:
         }
 
     def _version(self, identity: Identity) -> dict[str, object]:
-        return {"id": str(identity.id), "key": identity.key, **self._place(identity.origin)}
+        return {
+            "id": str(identity.id),
+            "key": identity.key,
+            "digest": identity.digest,
+            "stand_in": str(id_from_origin(identity.origin)),
+            **self._place(identity.origin),
+        }
 
     async def _rows(self, function: str, type_: type[_T], *arguments: object) -> list[_T]:
         rows = await self._optional_rows(function, type_, *arguments)
@@ -178,10 +213,29 @@ class PostgresLedger:
 
 def _install(dsn: str) -> None:
     """The functions are code, not data: made anew at each start."""
-    script = (files("services.runtime.ledger") / "sql" / "functions.sql").read_text("utf-8")
+    folder = files("services.runtime.ledger") / "sql" / "functions"
+    scripts = sorted(folder.iterdir(), key=lambda entry: entry.name)
     with psycopg.connect(dsn) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(7)")
-        connection.execute(script.encode())
+        for script in scripts:
+            connection.execute(script.read_bytes())
+
+
+def _terms_of(quota: Quota) -> dict[str, object]:
+    """The arithmetic of a quota, done: SQL only adds and compares."""
+    return {
+        "windows": [
+            {
+                "per": per,
+                "cell_us": CELL_US[per],
+                "run": quota.run(per),
+                "limit": quota.limit(per, bulk=False),
+                "bulk_limit": quota.limit(per, bulk=True),
+                "burst": quota.burst(per),
+            }
+            for per in quota.limits
+        ]
+    }
 
 
 def _builtins(struct: msgspec.Struct) -> dict[str, object]:

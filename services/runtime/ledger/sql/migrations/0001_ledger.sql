@@ -1,4 +1,5 @@
--- The ledger: what was claimed, what became of it, and how each notification ended.
+-- The ledger: what was claimed, what became of it, and how each notification ended. Its functions
+-- alone write here, and lock in one order: accounts, keys, notifications, each sorted.
 
 CREATE SCHEMA ledger;
 
@@ -10,7 +11,40 @@ CREATE TABLE ledger.generations (
     UNIQUE (topic, generation)
 );
 
+-- The lives of this server and these tables. A start, a promotion, a restored copy or dump is a new
+-- one, in which nothing is granted until somebody has compared the ledger with the log.
+CREATE TABLE ledger.lives (
+    life         text PRIMARY KEY,
+    seen_at      timestamptz NOT NULL,
+    confirmed_at timestamptz
+);
+
+-- Up to where all that the log says of claims and cancels is known to be in here.
+CREATE TABLE ledger.offsets (
+    topic     text,
+    partition integer,
+    "offset"  bigint NOT NULL,
+    PRIMARY KEY (topic, partition)
+);
+
 CREATE SEQUENCE ledger.grants;
+
+-- One row an account that has a quota: locking it is what makes its claimers take turns.
+CREATE TABLE ledger.accounts (
+    name         text PRIMARY KEY,
+    -- for bulk and for the others: no earlier cell has room for even one
+    full_to      bigint NOT NULL DEFAULT 0,
+    full_to_bulk bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+
+-- What was granted of an account's window, by cell: used[1] is that of cell number `first`.
+CREATE TABLE ledger.cells (
+    account text,
+    per     text,
+    first   bigint NOT NULL,
+    used    integer[] NOT NULL,
+    PRIMARY KEY (account, per)
+) WITH (fillfactor = 50);
 
 -- One row a supersession key. A version is (generation, offset).
 CREATE TABLE ledger.keys (
@@ -26,7 +60,13 @@ CREATE TABLE ledger.keys (
     cancelled         uuid[] NOT NULL DEFAULT '{}',
     -- the claim that nobody has settled, and until when it keeps the others out
     open_claim        uuid,
-    open_until        timestamptz
+    open_until        timestamptz,
+    -- the newest version that was kept out, and whose it is
+    next_generation   integer NOT NULL DEFAULT -1,
+    next_offset       bigint NOT NULL DEFAULT -1,
+    next_id           uuid,
+    -- when anything of it was last decided; not indexed, since it changes with every claim
+    touched_at        timestamptz NOT NULL
 );
 
 -- One row a notification, from its first claim or close on, at the version it was first seen at.
@@ -37,7 +77,11 @@ CREATE TABLE ledger.notifications (
     partition    integer NOT NULL,
     generation   integer NOT NULL,
     "offset"     bigint NOT NULL,
+    -- of its body, where that is known: an id stands for one body
+    digest       text NOT NULL DEFAULT '',
     attempts     integer NOT NULL DEFAULT 0,
+    -- an attempt was proved to be taken while a later one was open
+    taken        boolean NOT NULL DEFAULT false,
     closed_as    text,
     closed_at    timestamptz,
     closed_detail text NOT NULL DEFAULT '',
@@ -50,10 +94,11 @@ CREATE TABLE ledger.notifications (
     announced    boolean NOT NULL DEFAULT true
 );
 
-CREATE INDEX notifications_unannounced ON ledger.notifications (closed_at) WHERE NOT announced;
+-- by id: what an index is of must not change with every verdict
+CREATE INDEX notifications_unannounced ON ledger.notifications (id) WHERE NOT announced;
 
 CREATE TABLE ledger.attempts (
-    notification_id uuid NOT NULL REFERENCES ledger.notifications,
+    notification_id uuid NOT NULL,
     attempt         integer NOT NULL,
     claim_id        uuid NOT NULL UNIQUE,
     key             text NOT NULL,
@@ -61,7 +106,10 @@ CREATE TABLE ledger.attempts (
     channel         text NOT NULL,
     account         text NOT NULL,
     reason          text NOT NULL,
+    cost            integer NOT NULL,
     claimed_at      timestamptz NOT NULL,
+    -- of an account with a quota: no first byte leaves before this
+    opens_at        timestamptz,
     -- no first byte leaves after this
     send_by         timestamptz NOT NULL,
     -- after this nobody can still be sending, and another may call it unknown
@@ -72,6 +120,8 @@ CREATE TABLE ledger.attempts (
     code            text NOT NULL DEFAULT '',
     detail          text NOT NULL DEFAULT '',
     provider_ref    text,
+    -- unknown, and reconciling has ended without an answer: a type that repeats may
+    ended           boolean NOT NULL DEFAULT false,
     PRIMARY KEY (notification_id, attempt)
 );
 

@@ -1,0 +1,146 @@
+"""Settling, closing, cancelling and resolving in the ledger in memory: ``4_settle.sql``."""
+
+from datetime import datetime
+
+from services.core.events import CloseReason
+from services.core.identifiers import ClaimId
+from services.core.ledger import (
+    Attempt,
+    Cancellation,
+    Closing,
+    Finding,
+    Resolution,
+    Settlement,
+    SettlementAnswer,
+    Verdict,
+)
+from services.core.outcomes import OutcomeKind
+from services.runtime.ledger.memory_rows import TAKEN_BEFORE, KeyRow, NotificationRow, Rows
+
+__all__ = ["Ending"]
+
+_RESOLUTIONS = (CloseReason.SENT, CloseReason.FAILED, CloseReason.UNKNOWN)
+_UNKNOWN = OutcomeKind.UNKNOWN
+
+
+class Ending:
+    """How attempts and notifications end, on the rows of one ledger."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def settle_one(self, settlement: Settlement, now: datetime) -> SettlementAnswer:
+        found = self._claimed(settlement.claim_id)
+        if found is None:
+            return SettlementAnswer(claim_id=settlement.claim_id)
+        row, attempt = found
+        if attempt.outcome is None:
+            self._rows.end(row, attempt, settlement.outcome, now)
+            self._close_settled(row, settlement, now)
+        elif attempt.outcome is _UNKNOWN and settlement.outcome.kind is OutcomeKind.ACCEPTED:
+            self._prove_taken(row, attempt, settlement.verdict_detail, now, resolves=False)
+        return self._answer(settlement.claim_id)
+
+    def _close_settled(self, row: NotificationRow, settlement: Settlement, now: datetime) -> None:
+        """The verdict that an attempt's end brings, if it does.
+
+        What was let go because it was in flight says so, and names the newer one.
+        """
+        key, kind = self._rows.key_of(row, now), settlement.outcome.kind
+        cancelled, detail = self._rows.cancelled(row), settlement.verdict_detail
+        if row.closing is not None:
+            return
+        if row.taken:
+            self._rows.put(row, CloseReason.SENT, TAKEN_BEFORE, None, now)
+        elif kind is OutcomeKind.ACCEPTED and cancelled is not None:
+            self._rows.put(row, CloseReason.SENT, f"in flight when {cancelled}", None, now)
+        elif kind is OutcomeKind.ACCEPTED and key.next > row.version:
+            told = "in flight when a newer one came"
+            self._rows.put(row, CloseReason.SENT, told, key.next_id, now)
+        elif kind is OutcomeKind.ACCEPTED:
+            self._rows.put(row, CloseReason.SENT, detail, None, now)
+        elif kind is not _UNKNOWN and settlement.verdict is not None:
+            self._rows.put(row, settlement.verdict, detail, None, now)
+        elif kind is not _UNKNOWN and cancelled is not None:
+            self._rows.put(row, CloseReason.CANCELLED, f"{cancelled}, and not taken", None, now)
+
+    def _prove_taken(
+        self, row: NotificationRow, attempt: Attempt, detail: str, now: datetime, *, resolves: bool
+    ) -> None:
+        """An unknown attempt turns out to be taken: that is its notification's end.
+
+        A later attempt that is open now is let go first.
+        """
+        if row.closing is not None:
+            return
+        if len(row.attempts) > attempt.attempt and self._rows.standing(row, now) == "busy":
+            row.taken = True
+        else:
+            self._rows.put(row, CloseReason.SENT, detail, None, now, resolves=resolves)
+
+    def resolve_one(self, resolution: Resolution, now: datetime) -> SettlementAnswer:
+        found = self._claimed(resolution.claim_id)
+        if found is None:
+            return SettlementAnswer(claim_id=resolution.claim_id)
+        row, attempt = found
+        is_last = attempt.attempt == len(row.attempts)
+        if is_last:
+            self._rows.standing(row, now)
+            attempt = row.attempts[-1]
+        if attempt.outcome is not _UNKNOWN or row.closing is not None:
+            return self._answer(resolution.claim_id)
+        if resolution.finding is Finding.TAKEN:
+            self._prove_taken(row, attempt, resolution.detail, now, resolves=True)
+        elif is_last and resolution.repeats:
+            self._rows.let_repeat(row, attempt)
+        elif is_last:
+            reason, detail = CloseReason.UNKNOWN, resolution.detail
+            self._rows.put(row, reason, detail, None, now, resolves=True)
+        return self._answer(resolution.claim_id)
+
+    def close_one(self, verdict: Verdict, now: datetime) -> Closing | None:
+        row = self._rows.notifications[verdict.identity.id]
+        why = self._rows.conflict(row, verdict.identity)
+        if why is not None:
+            return self._rows.close_second(verdict.identity, why, now)
+        if row.closing is not None:
+            return row.closing
+        standing, resolves = self._rows.standing(row, now), verdict.resolves
+        answers = standing == _UNKNOWN and resolves and verdict.reason in _RESOLUTIONS
+        if row.taken and standing != "busy":
+            self._rows.put(row, CloseReason.SENT, TAKEN_BEFORE, None, now, resolves=resolves)
+        elif standing is None or answers:
+            reason, detail, winner = verdict.reason, verdict.detail, verdict.winner
+            self._rows.put(row, reason, detail, winner, now, resolves=resolves)
+        return row.closing
+
+    def cancel_one(self, cancellation: Cancellation, now: datetime) -> Closing | None:
+        key = self._rows.keys.setdefault(cancellation.key, KeyRow(touched_at=now))
+        if cancellation.id is None:
+            upto = self._rows.version_of(cancellation.origin)
+            if key.cancelled_to < upto:
+                key.cancelled_to, key.touched_at = upto, now
+            return None
+        row = self._rows.notifications.get(cancellation.id)
+        if row is not None and row.key != cancellation.key:
+            row = None
+        if row is not None and row.closing is None and self._rows.standing(row, now) is None:
+            told = "it was cancelled by its id"
+            self._rows.put(row, CloseReason.CANCELLED, told, None, now)
+        elif (row is None or row.closing is None) and cancellation.id not in key.cancelled:
+            key.cancelled.append(cancellation.id)
+            key.touched_at = now
+        return None if row is None else row.closing
+
+    def _claimed(self, claim: ClaimId) -> tuple[NotificationRow, Attempt] | None:
+        if claim not in self._rows.claims:
+            return None
+        id, number = self._rows.claims[claim]
+        row = self._rows.notifications[id]
+        return row, row.attempts[number - 1]
+
+    def _answer(self, claim: ClaimId) -> SettlementAnswer:
+        found = self._claimed(claim)
+        assert found is not None
+        row, attempt = found
+        return SettlementAnswer(claim_id=claim, attempt=attempt, closing=row.closing)

@@ -1,0 +1,232 @@
+"""The rows of the ledger in memory, and what every call does with them.
+
+What ``sql/migrations/`` declares and ``sql/functions/1_rows.sql`` does, as mutable structs.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from services.core.events import CloseReason
+from services.core.identifiers import (
+    AccountName,
+    ClaimId,
+    NotificationId,
+    Origin,
+    SupersessionKey,
+    id_from_origin,
+)
+from services.core.ledger import Attempt, Closing, Identity
+from services.core.outcomes import Outcome, OutcomeKind
+from services.core.quota import Cells
+
+__all__ = ["OLDEST", "TAKEN_BEFORE", "KeyRow", "NotificationRow", "Rows", "Version", "over_at"]
+
+#: (generation of the topic, offset): comparable within a key
+Version = tuple[int, int]
+#: older than any
+OLDEST: Version = (-1, -1)
+TAKEN_BEFORE = "an earlier attempt was taken"
+_MAYBE_TAKEN = (OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED)
+_VANISHED = Outcome(kind=OutcomeKind.UNKNOWN, detail="its sender vanished")
+_TELL_WHAT_BECAME_OF_IT = (CloseReason.SENT, CloseReason.UNKNOWN)
+_GONE = -1
+
+
+class KeyRow(Struct, kw_only=True):
+    """One supersession key."""
+
+    #: when anything of it was last decided
+    touched_at: datetime
+    #: the newest version that was claimed or closed, and whose it is
+    floor: Version = OLDEST
+    floor_id: NotificationId | None = None
+    #: versions up to this one are cancelled
+    cancelled_to: Version = OLDEST
+    #: ids cancelled by name
+    cancelled: list[NotificationId] = field(default_factory=list)
+    #: the claim that nobody has settled, and until when it keeps the others out
+    open_claim: ClaimId | None = None
+    open_until: datetime | None = None
+    #: the newest version that was kept out, and whose it is
+    next: Version = OLDEST
+    next_id: NotificationId | None = None
+
+
+class NotificationRow(Struct, kw_only=True):
+    """One notification, at the version it was first seen at."""
+
+    id: NotificationId
+    key: SupersessionKey
+    origin: Origin
+    version: Version
+    digest: str = ""
+    attempts: list[Attempt] = field(default_factory=list)
+    #: an attempt was proved to be taken while a later one was open
+    taken: bool = False
+    closing: Closing | None = None
+    announced: bool = True
+
+    @property
+    def last(self) -> Attempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+
+class Rows(Struct, kw_only=True):
+    """All of a ledger. Every method is one step of a call, told when the call decides."""
+
+    generations: dict[str, tuple[str, int]] = field(default_factory=dict)
+    keys: dict[SupersessionKey, KeyRow] = field(default_factory=dict)
+    notifications: dict[NotificationId, NotificationRow] = field(default_factory=dict)
+    #: whose a claim is, and the number of its attempt
+    claims: dict[ClaimId, tuple[NotificationId, int]] = field(default_factory=dict)
+    accounts: dict[AccountName, Cells] = field(default_factory=dict)
+    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    sequence: int = 0
+
+    def know_topics(self, topics: Mapping[str, str]) -> None:
+        """Topics' ids by name: one that is new is the next generation of its name."""
+        for topic, topic_id in topics.items():
+            if topic_id not in self.generations:
+                taken = [number for name, number in self.generations.values() if name == topic]
+                self.generations[topic_id] = (topic, max(taken, default=-1) + 1)
+
+    def version_of(self, origin: Origin) -> Version:
+        """(generation, offset): comparable within a key."""
+        _, generation = self.generations.get(origin.topic_id, ("", _GONE))
+        return (generation, origin.offset)
+
+    def know(self, identities: Iterable[Identity], now: datetime) -> None:
+        """Make sure that rows exist; of several versions in one call the lowest counts."""
+
+        def order(i: Identity) -> tuple[object, ...]:
+            return (i.id, self.version_of(i.origin), i.key, i.digest)
+
+        for identity in sorted(identities, key=order):
+            self.keys.setdefault(identity.key, KeyRow(touched_at=now))
+            if identity.id not in self.notifications:
+                self.add(identity.id, identity)
+
+    def add(self, id: NotificationId, identity: Identity) -> NotificationRow:
+        row = NotificationRow(
+            id=id,
+            key=identity.key,
+            origin=identity.origin,
+            version=self.version_of(identity.origin),
+            digest=identity.digest if id == identity.id else "",
+        )
+        self.notifications[id] = row
+        return row
+
+    def attempts(self, is_wanted: Callable[[Attempt], bool]) -> list[Attempt]:
+        every = (a for row in self.notifications.values() for a in row.attempts)
+        return [attempt for attempt in every if is_wanted(attempt)]
+
+    def conflict(self, row: NotificationRow, identity: Identity) -> str | None:
+        """Why an identity is not that of the notification which has its id."""
+        if row.key != identity.key:
+            return "its id was used before, for another key"
+        if row.digest and identity.digest and row.digest != identity.digest:
+            return "its id was used before, with another body"
+        return None
+
+    def close_second(self, identity: Identity, why: str, now: datetime) -> Closing | None:
+        """A dead letter, under the id that its place in the log gives it."""
+        id = id_from_origin(identity.origin)
+        row = self.notifications.get(id) or self.add(id, identity)
+        if row.closing is None:
+            self.put(row, CloseReason.DEAD_LETTERED, why, None, now)
+        return row.closing
+
+    def standing(self, row: NotificationRow, now: datetime) -> str | None:
+        """What stands in the way of another attempt or of a verdict; None: nothing.
+
+        An open attempt that is over becomes unknown here: whoever had it can send no more.
+        """
+        last = row.last
+        if last is None:
+            return None
+        if last.outcome is None and now < over_at(last):
+            return "busy"
+        if last.outcome is None:
+            last = self.end(row, last, _VANISHED, now)
+        return last.outcome if last.outcome in _MAYBE_TAKEN else None
+
+    def end(
+        self, row: NotificationRow, attempt: Attempt, outcome: Outcome, now: datetime
+    ) -> Attempt:
+        """Settle an attempt, and free its key."""
+        key = self.key_of(row, now)
+        if key.open_claim == attempt.claim_id:
+            key.open_claim = key.open_until = None
+            key.touched_at = now
+        settled = replace(
+            attempt,
+            outcome=outcome.kind,
+            settled_at=now,
+            code=outcome.code,
+            detail=outcome.detail,
+            provider_ref=outcome.provider_ref,
+        )
+        row.attempts[attempt.attempt - 1] = settled
+        return settled
+
+    def let_repeat(self, row: NotificationRow, attempt: Attempt) -> None:
+        """Reconciling has ended without an answer, and its type repeats."""
+        row.attempts[attempt.attempt - 1] = replace(attempt, ended=True)
+
+    def put(
+        self,
+        row: NotificationRow,
+        reason: CloseReason,
+        detail: str,
+        winner: NotificationId | None,
+        now: datetime,
+        *,
+        resolves: bool = False,
+    ) -> None:
+        """Give it its verdict. A dead letter was never a valid version, so it raises no floor.
+
+        An attempt that nobody can tell the outcome of makes every verdict unknown, but for one that
+        says what became of it.
+        """
+        doubtful = not resolves and reason not in _TELL_WHAT_BECAME_OF_IT
+        doubtful &= any(attempt.outcome is OutcomeKind.UNKNOWN for attempt in row.attempts)
+        by = self.notifications.get(winner) if winner is not None else None
+        row.closing = Closing(
+            id=row.id,
+            key=row.key,
+            origin=row.origin,
+            reason=CloseReason.UNKNOWN if doubtful else reason,
+            at=now,
+            detail=f"an attempt may have been taken; {detail}" if doubtful else detail,
+            winner=winner,
+            winner_origin=None if by is None else by.origin,
+        )
+        row.announced = not resolves
+        if reason is not CloseReason.DEAD_LETTERED:
+            self.raise_floor(row, now)
+
+    def key_of(self, row: NotificationRow, now: datetime) -> KeyRow:
+        """Its key's row, made anew if it was forgotten meanwhile."""
+        return self.keys.setdefault(row.key, KeyRow(touched_at=now))
+
+    def raise_floor(self, row: NotificationRow, now: datetime) -> None:
+        key = self.key_of(row, now)
+        if key.floor < row.version:
+            key.floor, key.floor_id, key.touched_at = row.version, row.id, now
+
+    def cancelled(self, row: NotificationRow) -> str | None:
+        """How it was cancelled, if it was."""
+        key = self.keys.get(row.key)
+        if key is None:
+            return None
+        if row.id in key.cancelled:
+            return "it was cancelled by its id"
+        return "its key was cancelled" if row.version <= key.cancelled_to else None
+
+
+def over_at(attempt: Attempt) -> datetime:
+    return attempt.over_at or attempt.send_by

@@ -1,0 +1,171 @@
+-- Quotas: the arithmetic of services/core/quota.py, on rows. What does not change (widths, runs,
+-- limits) comes with the call, as {shared, windows: [{per, cell_us, run, limit, bulk_limit,
+-- burst}]}, the shortest window first.
+
+CREATE OR REPLACE FUNCTION ledger.lock_accounts(quotas jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO ledger.accounts (name)
+    SELECT q FROM jsonb_object_keys(quotas) q ORDER BY q
+    ON CONFLICT DO NOTHING;
+    PERFORM FROM ledger.accounts a WHERE a.name IN (SELECT jsonb_object_keys(quotas))
+    ORDER BY a.name FOR UPDATE;
+END $$;
+
+-- The largest sum of the runs that hold a cell.
+CREATE OR REPLACE FUNCTION ledger.fullest(used integer[], p_first bigint, cell bigint, run integer)
+RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    at integer := cell - p_first + 1;
+    total bigint := coalesce(
+        (SELECT sum(u) FROM unnest(used[greatest(at - run + 1, 1):greatest(at, 0)]) u), 0);
+    best bigint := total;
+BEGIN
+    FOR i IN greatest(at + 1, 1) .. least(at + run - 1, coalesce(cardinality(used), 0)) LOOP
+        total := total + used[i] - coalesce(used[i - run], 0);
+        best := greatest(best, total);
+    END LOOP;
+    RETURN best;
+END $$;
+
+-- The first cell of a window, from this one on, that has room for the cost.
+CREATE OR REPLACE FUNCTION ledger.first_fit(
+    p_account text, w jsonb, cell bigint, cost integer, bulk boolean
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    run integer := (w ->> 'run')::integer;
+    most integer := CASE WHEN bulk THEN w ->> 'bulk_limit' ELSE w ->> 'limit' END;
+    burst integer := (w ->> 'burst')::integer;
+    book ledger.cells;
+    held integer;
+    rest integer;
+    at bigint;
+BEGIN
+    SELECT * INTO book FROM ledger.cells c WHERE c.account = p_account AND c.per = w ->> 'per';
+    IF NOT FOUND THEN
+        RETURN cell;
+    END IF;
+    LOOP
+        held := coalesce(book.used[cell - book.first + 1], 0);
+        IF held = 0 OR held + cost <= burst THEN
+            rest := cost;
+            at := cell;
+            WHILE rest > 0 AND ledger.fullest(book.used, book.first, at, run) + least(rest, most)
+                               <= most LOOP
+                rest := rest - most;
+                at := at + run;
+            END LOOP;
+            EXIT WHEN rest <= 0;
+        END IF;
+        cell := cell + 1;
+    END LOOP;
+    RETURN cell;
+END $$;
+
+-- Add to a cell of a window; what no run that is still to come can hold is dropped.
+CREATE OR REPLACE FUNCTION ledger.add_use(
+    p_account text, p_per text, cell bigint, amount integer, oldest bigint
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    book ledger.cells;
+    at bigint;
+BEGIN
+    SELECT * INTO book FROM ledger.cells c WHERE c.account = p_account AND c.per = p_per;
+    IF NOT FOUND THEN
+        INSERT INTO ledger.cells (account, per, first, used)
+        VALUES (p_account, p_per, cell, ARRAY[amount]);
+        RETURN;
+    END IF;
+    IF book.first < oldest THEN
+        book.used := book.used[least(oldest - book.first, cardinality(book.used)) + 1:];
+        book.first := oldest;
+    END IF;
+    IF cardinality(book.used) = 0 THEN
+        book.first := cell;
+    ELSIF cell < book.first THEN
+        book.used := array_fill(0, ARRAY[(book.first - cell)::integer]) || book.used;
+        book.first := cell;
+    END IF;
+    at := cell - book.first + 1;
+    IF at > cardinality(book.used) THEN
+        book.used := book.used || array_fill(0, ARRAY[(at - cardinality(book.used))::integer]);
+    END IF;
+    book.used[at] := book.used[at] + amount;
+    UPDATE ledger.cells SET first = book.first, used = book.used
+    WHERE account = p_account AND per = p_per;
+END $$;
+
+-- Charge a cell of the shortest window in all windows; what costs more than a window allows takes
+-- several.
+CREATE OR REPLACE FUNCTION ledger.charge(
+    p_account text, quota jsonb, cell bigint, cost integer, bulk boolean, now_us bigint
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    width bigint := (quota -> 'windows' -> 0 ->> 'cell_us')::bigint;
+    w jsonb;
+    run integer;
+    most integer;
+    rest integer;
+    at bigint;
+BEGIN
+    FOR w IN SELECT value FROM jsonb_array_elements(quota -> 'windows') LOOP
+        run := (w ->> 'run')::integer;
+        most := CASE WHEN bulk THEN w ->> 'bulk_limit' ELSE w ->> 'limit' END;
+        at := cell * width / (w ->> 'cell_us')::bigint;
+        rest := cost;
+        WHILE rest > 0 LOOP
+            PERFORM ledger.add_use(p_account, w ->> 'per', at, least(rest, most),
+                                   now_us / (w ->> 'cell_us')::bigint - 2 * run);
+            rest := rest - most;
+            at := at + run;
+        END LOOP;
+    END LOOP;
+END $$;
+
+-- The first cell that fits in every window, charged if it is within reach. The account is locked.
+CREATE OR REPLACE FUNCTION ledger.take(
+    p_account text, quota jsonb, cost integer, bulk boolean, ready_us bigint, latest_us bigint,
+    now_us bigint, OUT opens_us bigint, OUT width bigint, OUT granted boolean
+) LANGUAGE plpgsql AS $$
+DECLARE
+    cell bigint;
+    remaining bigint;
+    tried bigint := -1;
+    each bigint;
+    w jsonb;
+BEGIN
+    width := (quota -> 'windows' -> 0 ->> 'cell_us')::bigint;
+    remaining := least(width / 2, 100000);
+    SELECT greatest((ready_us + remaining) / width,
+                    CASE WHEN bulk THEN a.full_to_bulk ELSE a.full_to END)
+    INTO cell FROM ledger.accounts a WHERE a.name = p_account;
+    WHILE tried <> cell LOOP
+        tried := cell;
+        FOR w IN SELECT value FROM jsonb_array_elements(quota -> 'windows') LOOP
+            each := (w ->> 'cell_us')::bigint / width;
+            cell := greatest(cell,
+                             ledger.first_fit(p_account, w, cell / each, cost, bulk) * each);
+        END LOOP;
+    END LOOP;
+    IF cost = 1 THEN
+        UPDATE ledger.accounts SET full_to = CASE WHEN bulk THEN full_to ELSE cell END,
+            full_to_bulk = CASE WHEN bulk THEN cell ELSE full_to_bulk END
+        WHERE name = p_account
+          AND CASE WHEN bulk THEN full_to_bulk ELSE full_to END <> cell;
+    END IF;
+    opens_us := cell * width;
+    granted := opens_us <= now_us + 1000000 AND opens_us + remaining <= latest_us;
+    IF granted THEN
+        PERFORM ledger.charge(p_account, quota, cell, cost, bulk, now_us);
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.to_us(p_at timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT (extract(epoch FROM p_at) * 1000000)::bigint;
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.from_us(p_us bigint) RETURNS timestamptz LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT 'epoch'::timestamptz + make_interval(secs => p_us / 1000000)
+           + p_us % 1000000 * interval '1 microsecond';
+$$;

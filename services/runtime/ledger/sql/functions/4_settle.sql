@@ -1,0 +1,233 @@
+-- settle: [{claim_id, outcome: {kind, code, detail, provider_ref}, verdict, verdict_detail}]; an
+-- answer a settlement, in order. A claim that another has called unknown meanwhile stays so, unless
+-- its own sender now knows that it was accepted.
+CREATE OR REPLACE FUNCTION ledger.settle(settlements jsonb) RETURNS SETOF jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    now timestamptz;
+    s jsonb;
+BEGIN
+    PERFORM ledger.require_life();
+    now := ledger.lock_claims(settlements);
+    FOR s IN SELECT value FROM jsonb_array_elements(settlements) LOOP
+        RETURN NEXT ledger.settle_one(s, now)
+                    || jsonb_build_object('claim_id', s ->> 'claim_id');
+    END LOOP;
+END $$;
+
+-- Lock the notifications of these claims, and their keys; the time.
+CREATE OR REPLACE FUNCTION ledger.lock_claims(claims jsonb) RETURNS timestamptz
+LANGUAGE sql AS $$
+    SELECT ledger.lock_rows((
+        SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.notification_id, 'key', a.key)), '[]')
+        FROM ledger.attempts a
+        WHERE a.claim_id = ANY (ARRAY(SELECT (e ->> 'claim_id')::uuid
+                                      FROM jsonb_array_elements(claims) e))));
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.settle_one(s jsonb, now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    a ledger.attempts;
+    n ledger.notifications;
+    kind text := s -> 'outcome' ->> 'kind';
+BEGIN
+    SELECT * INTO a FROM ledger.attempts t WHERE t.claim_id = (s ->> 'claim_id')::uuid;
+    IF NOT FOUND THEN
+        RETURN '{}';
+    END IF;
+    SELECT * INTO n FROM ledger.notifications t WHERE t.id = a.notification_id;
+    IF a.outcome IS NULL THEN
+        PERFORM ledger.put_outcome(a, kind, coalesce(s -> 'outcome' ->> 'code', ''),
+            coalesce(s -> 'outcome' ->> 'detail', ''), s -> 'outcome' ->> 'provider_ref', now);
+        PERFORM ledger.close_settled(n, kind, s ->> 'verdict',
+                                     coalesce(s ->> 'verdict_detail', ''), now);
+    ELSIF a.outcome = 'unknown' AND kind = 'accepted' THEN
+        PERFORM ledger.prove_taken(n, a, coalesce(s ->> 'verdict_detail', ''), now, false);
+    END IF;
+    RETURN ledger.settled(a.claim_id);
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.settled(p_claim_id uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT jsonb_strip_nulls(jsonb_build_object(
+        'attempt', ledger.as_json(a, n), 'closing', ledger.closing(n)))
+    FROM ledger.attempts a JOIN ledger.notifications n ON n.id = a.notification_id
+    WHERE a.claim_id = p_claim_id;
+$$;
+
+-- The verdict that an attempt's end brings, if it does. What was let go because it was in flight
+-- says so, and names the newer one.
+CREATE OR REPLACE FUNCTION ledger.close_settled(
+    n ledger.notifications, kind text, verdict text, detail text, now timestamptz
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    k ledger.keys := ledger.key(n.key);
+    cancelled text := ledger.cancelled(n, k);
+    newer uuid := CASE WHEN (k.next_generation, k.next_offset) > (n.generation, n."offset")
+                       THEN k.next_id END;
+BEGIN
+    IF n.closed_as IS NOT NULL THEN
+        RETURN;
+    ELSIF n.taken THEN
+        PERFORM ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now);
+    ELSIF kind = 'accepted' AND cancelled IS NOT NULL THEN
+        PERFORM ledger.put_closing(n, 'sent', 'in flight when ' || cancelled, NULL, now);
+    ELSIF kind = 'accepted' AND newer IS NOT NULL THEN
+        PERFORM ledger.put_closing(n, 'sent', 'in flight when a newer one came', newer, now);
+    ELSIF kind = 'accepted' THEN
+        PERFORM ledger.put_closing(n, 'sent', detail, NULL, now);
+    ELSIF kind <> 'unknown' AND verdict IS NOT NULL THEN
+        PERFORM ledger.put_closing(n, verdict, detail, NULL, now);
+    ELSIF kind <> 'unknown' AND cancelled IS NOT NULL THEN
+        PERFORM ledger.put_closing(n, 'cancelled', cancelled || ', and not taken', NULL, now);
+    END IF;
+END $$;
+
+-- An attempt that was unknown turns out to be taken: that is its notification's end, but for a later
+-- attempt that is open now.
+CREATE OR REPLACE FUNCTION ledger.prove_taken(
+    n ledger.notifications, a ledger.attempts, detail text, now timestamptz, resolves boolean
+) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF n.closed_as IS NOT NULL THEN
+        RETURN;
+    ELSIF n.attempts > a.attempt AND ledger.standing(n, now) IS NOT DISTINCT FROM 'busy' THEN
+        UPDATE ledger.notifications SET taken = true WHERE id = n.id;
+    ELSE
+        PERFORM ledger.put_closing(n, 'sent', detail, NULL, now, resolves);
+    END IF;
+END $$;
+
+-- resolve: [{claim_id, finding, detail, repeats}]; answers as of settle. What reconciling says of
+-- unknown attempts: 'taken', or 'not_found' once the settling time is over. That proves nothing: it
+-- ends the notification as unknown, or lets a type that repeats go on.
+CREATE OR REPLACE FUNCTION ledger.resolve(resolutions jsonb) RETURNS SETOF jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    now timestamptz;
+    r jsonb;
+BEGIN
+    PERFORM ledger.require_life();
+    now := ledger.lock_claims(resolutions);
+    FOR r IN SELECT value FROM jsonb_array_elements(resolutions) LOOP
+        RETURN NEXT ledger.resolve_one(r, now)
+                    || jsonb_build_object('claim_id', r ->> 'claim_id');
+    END LOOP;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.resolve_one(r jsonb, now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    a ledger.attempts;
+    n ledger.notifications;
+BEGIN
+    SELECT * INTO a FROM ledger.attempts t WHERE t.claim_id = (r ->> 'claim_id')::uuid;
+    IF NOT FOUND THEN
+        RETURN '{}';
+    END IF;
+    SELECT * INTO n FROM ledger.notifications t WHERE t.id = a.notification_id;
+    IF a.attempt = n.attempts AND ledger.standing(n, now) = 'unknown' AND a.outcome IS NULL THEN
+        a.outcome := 'unknown';
+    END IF;
+    IF a.outcome IS DISTINCT FROM 'unknown' OR n.closed_as IS NOT NULL THEN
+        RETURN ledger.settled(a.claim_id);
+    ELSIF r ->> 'finding' = 'taken' THEN
+        PERFORM ledger.prove_taken(n, a, r ->> 'detail', now, true);
+    ELSIF a.attempt = n.attempts AND (r ->> 'repeats')::boolean THEN
+        UPDATE ledger.attempts SET ended = true WHERE claim_id = a.claim_id;
+    ELSIF a.attempt = n.attempts THEN
+        PERFORM ledger.put_closing(n, 'unknown', r ->> 'detail', NULL, now, true);
+    END IF;
+    RETURN ledger.settled(a.claim_id);
+END $$;
+
+-- close: [{identity, reason, detail, winner, resolves}]; a closing or null a verdict, in order.
+CREATE OR REPLACE FUNCTION ledger.close(verdicts jsonb) RETURNS SETOF jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    now timestamptz;
+    v jsonb;
+BEGIN
+    PERFORM ledger.require_life();
+    now := ledger.lock_rows(jsonb_path_query_array(verdicts, '$[*].identity'));
+    FOR v IN SELECT value FROM jsonb_array_elements(verdicts) LOOP
+        RETURN NEXT ledger.close_one(v, now);
+    END LOOP;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.close_one(v jsonb, now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    n ledger.notifications := ledger.notification((v -> 'identity' ->> 'id')::uuid);
+    why text := ledger.conflict(n, v -> 'identity');
+    resolves boolean := (v ->> 'resolves')::boolean;
+    standing text;
+BEGIN
+    IF why IS NOT NULL THEN
+        RETURN ledger.close_second(v -> 'identity', why, now);
+    END IF;
+    IF n.closed_as IS NOT NULL THEN
+        RETURN ledger.closing(n);
+    END IF;
+    standing := ledger.standing(n, now);
+    IF n.taken AND standing IS DISTINCT FROM 'busy' THEN
+        PERFORM ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now, resolves);
+    ELSIF standing IS NULL OR (standing = 'unknown' AND resolves
+                               AND v ->> 'reason' IN ('sent', 'failed', 'unknown')) THEN
+        PERFORM ledger.put_closing(n, v ->> 'reason', v ->> 'detail', (v ->> 'winner')::uuid, now,
+                                   resolves);
+    END IF;
+    RETURN ledger.closing(ledger.notification(n.id));
+END $$;
+
+-- cancel: [{key, id, generation, offset}]; the closings of what is known and cancelled by it. What
+-- is not known yet meets the floor, or the mark on its key, at its claim.
+CREATE OR REPLACE FUNCTION ledger.cancel(cancellations jsonb) RETURNS SETOF jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    now timestamptz;
+    c jsonb;
+BEGIN
+    PERFORM ledger.require_life();
+    now := ledger.lock_rows((SELECT coalesce(jsonb_agg(jsonb_build_object(
+            'key', e ->> 'key', 'id', e ->> 'id')), '[]')
+        FROM jsonb_array_elements(cancellations) e));
+    FOR c IN SELECT value FROM jsonb_array_elements(cancellations) LOOP
+        IF c ->> 'id' IS NULL THEN
+            PERFORM ledger.cancel_key(c, now);
+        ELSE
+            RETURN QUERY SELECT ledger.cancel_one((c ->> 'id')::uuid, c ->> 'key', now);
+        END IF;
+    END LOOP;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.cancel_key(c jsonb, now timestamptz) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE ledger.keys SET cancel_generation = (c ->> 'generation')::integer,
+        cancel_offset = (c ->> 'offset')::bigint, touched_at = now
+    WHERE key = c ->> 'key' AND (cancel_generation, cancel_offset)
+        < ((c ->> 'generation')::integer, (c ->> 'offset')::bigint);
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.cancel_one(p_id uuid, p_key text, now timestamptz)
+RETURNS SETOF jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    n ledger.notifications;
+BEGIN
+    SELECT * INTO n FROM ledger.notifications t WHERE t.id = p_id AND t.key = p_key;
+    IF n.id IS NOT NULL AND n.closed_as IS NULL AND ledger.standing(n, now) IS NULL THEN
+        PERFORM ledger.put_closing(n, 'cancelled', 'it was cancelled by its id', NULL, now);
+        n := ledger.notification(p_id);
+    ELSIF n.closed_as IS NULL THEN
+        PERFORM ledger.mark_cancelled(p_id, p_key, now);
+    END IF;
+    IF n.closed_as IS NOT NULL THEN
+        RETURN NEXT ledger.closing(n);
+    END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.mark_cancelled(p_id uuid, p_key text, now timestamptz)
+RETURNS void LANGUAGE sql AS $$
+    UPDATE ledger.keys SET cancelled = cancelled || p_id, touched_at = now
+    WHERE key = p_key AND NOT p_id = ANY (cancelled);
+$$;

@@ -1,0 +1,84 @@
+-- The sweeper's: what no sender will settle, and no record of the log leads to again.
+
+-- Attempts that nobody can still be sending become unknown; as JSON. A maker whose answer was lost
+-- while the server was away is given `grace_ms` to ask again first.
+CREATE OR REPLACE FUNCTION ledger.abandon(most integer, grace_ms integer) RETURNS SETOF jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    now timestamptz;
+    found jsonb;
+BEGIN
+    PERFORM ledger.require_life();
+    IF ledger.now() < (SELECT l.confirmed_at FROM ledger.lives l WHERE l.life = ledger.life())
+                      + ledger.ms(grace_ms) THEN
+        RETURN;
+    END IF;
+    SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.notification_id, 'key', a.key)), '[]')
+    INTO found FROM (SELECT * FROM ledger.attempts t WHERE t.outcome IS NULL
+                     AND t.over_at < ledger.now()
+                     ORDER BY t.over_at, t.notification_id LIMIT most) a;
+    now := ledger.lock_rows(found);
+    PERFORM ledger.abandon_one((f ->> 'id')::uuid, now) FROM jsonb_array_elements(found) f;
+    -- a statement of its own: it sees what abandon_one() has just written
+    RETURN QUERY SELECT ledger.as_json(a, n) FROM ledger.attempts a
+        JOIN ledger.notifications n ON n.id = a.notification_id AND n.attempts = a.attempt
+        WHERE a.outcome = 'unknown'
+          AND n.id IN (SELECT (f ->> 'id')::uuid FROM jsonb_array_elements(found) f)
+        ORDER BY a.over_at, n.id;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.abandon_one(p_id uuid, now timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    n ledger.notifications := ledger.notification(p_id);
+BEGIN
+    IF ledger.standing(n, now) = 'unknown' AND n.taken AND n.closed_as IS NULL THEN
+        PERFORM ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now, true);
+    END IF;
+END $$;
+
+-- Notifications whose last attempt is unknown and that nobody has closed, with that attempt, the
+-- oldest first.
+CREATE OR REPLACE FUNCTION ledger.unresolved(most integer) RETURNS SETOF jsonb LANGUAGE sql AS $$
+    SELECT jsonb_build_object('identity', jsonb_build_object('id', n.id, 'key', n.key,
+               'origin', ledger.place(n), 'digest', n.digest),
+           'attempt', ledger.as_json(a, n))
+    FROM ledger.attempts a JOIN ledger.notifications n ON n.id = a.notification_id
+    WHERE a.outcome = 'unknown' AND a.attempt = n.attempts AND n.closed_as IS NULL
+    ORDER BY a.settled_at, n.id LIMIT most;
+$$;
+
+-- Verdicts that nobody is known to have published, with their attempts.
+CREATE OR REPLACE FUNCTION ledger.unannounced(most integer) RETURNS SETOF jsonb LANGUAGE sql AS $$
+    SELECT jsonb_build_object('closing', ledger.closing(n), 'attempts', ledger.attempts_of(n))
+    FROM ledger.notifications n WHERE NOT n.announced ORDER BY n.closed_at, n.id LIMIT most;
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.announce(ids jsonb) RETURNS integer LANGUAGE sql AS $$
+    WITH told AS (
+        UPDATE ledger.notifications SET announced = true
+        WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text(ids)) RETURNING 1)
+    SELECT count(*)::integer FROM told;
+$$;
+
+-- Forget up to `most` notifications that ended a lifetime ago, and as many keys of which nothing was
+-- decided for as long; how many. A record that is older is closed as expired at its claim, so none
+-- of these is ever asked for again. Nothing here waits for a lock, so the order of locks is kept.
+CREATE OR REPLACE FUNCTION ledger.purge(lifetime_ms bigint, most integer) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+    before timestamptz := ledger.now() - ledger.ms(lifetime_ms);
+    gone uuid[];
+    idle text[];
+BEGIN
+    PERFORM ledger.require_life();
+    gone := ARRAY(SELECT n.id FROM ledger.notifications n
+                  WHERE n.closed_at < before AND n.announced LIMIT most FOR UPDATE SKIP LOCKED);
+    DELETE FROM ledger.attempts WHERE notification_id = ANY (gone);
+    DELETE FROM ledger.notifications WHERE id = ANY (gone);
+    idle := ARRAY(SELECT k.key FROM ledger.keys k WHERE k.touched_at < before
+                    AND (k.open_until IS NULL OR k.open_until < before)
+                  LIMIT most FOR UPDATE SKIP LOCKED);
+    DELETE FROM ledger.keys WHERE key = ANY (idle);
+    RETURN cardinality(gone) + cardinality(idle);
+END $$;
