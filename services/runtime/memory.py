@@ -217,7 +217,7 @@ class MemoryConsumer:
         ownership: Ownership,
         *,
         most: int = 500,
-        wait_s: float = 1.0,
+        wait_s: float = 2.0,
     ) -> None:
         """``wait_s``: how long a batch waits for its first record."""
         self.topics = tuple(topics)

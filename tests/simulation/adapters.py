@@ -114,7 +114,7 @@ class NetworkSource:
         self._consumer = consumer
 
     async def batch(self) -> Sequence[Record]:
-        await asyncio.sleep(self._network.delay())
+        await self._network.pause()
         if not self._network.is_through(self._host, LOG):
             await asyncio.sleep(_AWAY_S)
             return []
@@ -124,6 +124,8 @@ class NetworkSource:
         def commit() -> None:
             at_once(self._consumer.commit(offsets))
 
+        if self._network.loses_commit():
+            return
         try:
             await self._network.call(self._host, LOG, commit)
         except Retryable:

@@ -1,11 +1,14 @@
 """The small catalogue of all simulations."""
 
+import msgspec
+from msgspec.structs import replace
+
 from services.core.catalogue import parse_catalogue
-from services.core.events import Channel
+from services.core.events import Channel, NotificationRequested
 from services.core.identifiers import AccountName, TypeName
 from services.core.ports import Access
 from services.core.templates import Part, TemplateName, Templates
-from services.core.validation import Rules
+from services.core.validation import Fault, Rules
 from services.runtime.catalogue import LoadedCatalogue
 
 __all__ = ["ACCESSES", "CODE", "LOADED", "NOTE", "RESET"]
@@ -20,7 +23,7 @@ NOTE = TypeName("note")
 _CATALOGUE = parse_catalogue(
     {
         "accounts": {
-            "a": {"provider": "memory", "concurrency": 2, "timeout": "1s"},
+            "a": {"provider": "memory", "concurrency": 2, "batch": 3, "timeout": "1s"},
             "b": {"provider": "memory", "concurrency": 1, "batch": 3, "timeout": "1s"},
             "s": {"provider": "memory", "concurrency": 2, "timeout": "1s"},
         },
@@ -61,11 +64,27 @@ _TEMPLATES = Templates(
     }
 )
 _SCHEMAS: dict[TypeName, object] = {type: {"type": "object"} for type in (RESET, CODE, NOTE)}
+
+
+class _RememberingRules(Rules):
+    """Judges no address twice: what a request says of people is the same in all lives."""
+
+    def __init__(self) -> None:
+        super().__init__(_CATALOGUE, _SCHEMAS, _TEMPLATES)
+        self._judged: dict[bytes, list[Fault]] = {}
+
+    def validate_request(self, request: NotificationRequested) -> list[Fault]:
+        asked = msgspec.json.encode(replace(request, id=None))
+        if asked not in self._judged:
+            self._judged[asked] = super().validate_request(request)
+        return self._judged[asked]
+
+
 LOADED = LoadedCatalogue(
     catalogue=_CATALOGUE,
     schemas=_SCHEMAS,
     templates=_TEMPLATES,
-    rules=Rules(_CATALOGUE, _SCHEMAS, _TEMPLATES),
+    rules=_RememberingRules(),
 )
 ACCESSES = {
     AccountName(name): Access(

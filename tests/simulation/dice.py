@@ -58,6 +58,8 @@ class Weather(Struct, frozen=True, kw_only=True):
     ledger_late: float = 0.0
     #: of each append: it is carried out and its acknowledgement is lost
     log_mute: float = 0.0
+    #: of each commit of offsets: it comes to nothing
+    commits_lost: float = 0.0
     #: of each call: the caller dies while it is under way
     crash_in_call: float = 0.0
     #: of each request to a provider: anything but a clean acceptance
@@ -104,6 +106,7 @@ def draw_weather(dice: Dice) -> Weather:
         ledger_mute=rate(0.25),
         ledger_late=rate(0.2),
         log_mute=rate(0.15),
+        commits_lost=rate(0.5),
         crash_in_call=rate(0.08),
         provider_odd=dice.between(0.0, 0.9) if dice.maybe(0.6) else 0.0,
         receipts_odd=rate(0.8),

@@ -19,6 +19,7 @@ LEDGER = "ledger"
 LOG = "log"
 #: what a caller waits for an answer that does not come
 _GIVES_UP_AFTER_S = 1.5
+_PAUSES = 0.3
 
 
 class Network:
@@ -45,6 +46,15 @@ class Network:
         if number < self.weather.slow:
             return self._dice.between(0.05, 1.2)
         return 0.001 + 0.01 * number
+
+    async def pause(self) -> None:
+        """Now and then a moment, so that not everything is seen at once."""
+        if self._dice.maybe(_PAUSES):
+            await asyncio.sleep(self.delay())
+
+    def loses_commit(self) -> bool:
+        """Whether this one comes to nothing."""
+        return self._dice.maybe(self.weather.commits_lost)
 
     def later(self, delay: float, work: Callable[..., object], *arguments: object) -> None:
         """Done by the world outside, whoever asked for it."""

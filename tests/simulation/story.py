@@ -68,7 +68,7 @@ def hash_of(name: str) -> int:
 def write_story(dice: Dice) -> list[Deed]:
     """Two to six requests of one to three keys, and what else happens to those keys."""
     users = [f"u{number}" for number in range(dice.whole(1, 3))]
-    deeds: list[Deed] = []
+    deeds = _campaign(dice) if dice.maybe(0.3) else []
     spread = dice.one_of((0.2, 2.0, _LASTS_S))
     for number in range(dice.whole(2, 6)):
         type = dice.one_of((RESET, RESET, RESET, CODE, NOTE))
@@ -84,6 +84,13 @@ def write_story(dice: Dice) -> list[Deed]:
             )
         )
     return sorted([*deeds, *_more(dice, users, deeds)], key=lambda deed: deed.at)
+
+
+def _campaign(dice: Dice) -> list[Deed]:
+    """Some at once, which may travel together."""
+    at = dice.between(0.0, 2.0)
+    type = dice.one_of((NOTE, RESET))
+    return [asks(f"r{n}", f"r{n}", type=type, at=at) for n in range(dice.whole(2, 4))]
 
 
 def _more(dice: Dice, users: Sequence[str], asked: Sequence[Deed]) -> list[Deed]:

@@ -137,13 +137,14 @@ class Vendors:
         #: told of what was taken, for the receipts that follow
         self.on_taken: Callable[[AccountName, Shipment], None] = lambda _account, _shipment: None
 
-    def fate_of(self, account: AccountName) -> Fate:
+    def fate_of(self, account: AccountName, count: int) -> Fate:
+        """What becomes of a request with so many messages."""
         if account in self.down:
             return self._dice.one_of((Fate.NO_CONNECTION, Fate.UNAVAILABLE))
         if self.fates:
             return self.fates.pop(0)
         if self._dice.maybe(self._network.weather.provider_odd):
-            return self._dice.one_of(_ODD)
+            return Fate.APART if count > 1 and self._dice.maybe(0.4) else self._dice.one_of(_ODD)
         return Fate.TAKEN
 
     def arrive(
@@ -254,7 +255,7 @@ class MemorySender:
         self, account: AccountName, request: Request, departure: Departure, timeout_s: float
     ) -> Response:
         shipments = msgspec.json.decode(request.body, type=list[Shipment])
-        fate = self._vendors.fate_of(account)
+        fate = self._vendors.fate_of(account, len(shipments))
         slow = fate is Fate.SLOW or self._dice.maybe(self._network.weather.slow)
         await asyncio.sleep(self._dice.between(0.2, 1.2) if slow else self._network.delay())
         if fate is Fate.NO_CONNECTION:

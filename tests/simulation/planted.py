@@ -1,0 +1,359 @@
+"""Bugs planted on purpose: each takes one rule away, and the simulation has to notice.
+
+A bug that survives means that the check is not good enough. ``plant`` undoes itself.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
+from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
+
+from services.core import publications, requested
+from services.core.events import AttemptStarted, CloseReason, NotificationClosed
+from services.core.identifiers import EventId, NotificationId, event_id
+from services.core.ledger import ClaimAnswer, ClaimRefused, Verdict
+from services.core.outcomes import Outcome, OutcomeKind
+from services.core.ports import Access, Message
+from services.dispatch import claims, closes, log, offsets, pending, reader, sends
+from services.dispatch.claims import Flight
+from services.dispatch.departure import Departure
+from services.dispatch.log import Outgoing
+from services.dispatch.offsets import Place
+from services.dispatch.pending import Candidate, Choice
+from services.router import decide
+from services.runtime.consumer import Partition
+from services.tracker import sweeper
+from tests.simulation.play import Life, play
+
+__all__ = ["BUGS", "Bug", "plant", "seek"]
+
+Patch: TypeAlias = pytest.MonkeyPatch
+Bug: TypeAlias = Callable[[Patch], None]
+
+
+@contextmanager
+def plant(bug: Bug) -> Iterator[None]:
+    """The engine with a bug in it, for as long as the block lasts."""
+    with pytest.MonkeyPatch.context() as patch:
+        bug(patch)
+        yield
+
+
+def seek(bug: Bug, seeds: range) -> Life | None:
+    """The first life of these in which the bug is noticed."""
+    with plant(bug):
+        return next((life for life in map(play, seeds) if life.violations), None)
+
+
+# -- sending ------------------------------------------------------------------------------------
+
+
+def skip_the_lease_check(patch: Patch) -> None:
+    """Connect, and write without another look at the clock (P11)."""
+
+    def connected(departure: Departure) -> None:
+        departure.begun = True
+
+    patch.setattr(Departure, "connected", connected)
+
+
+def lease_from_the_answer(patch: Patch) -> None:
+    """The lease counts from when its answer came, however long that took (P11)."""
+    claim = claims.Claims.claim
+
+    async def from_now_on(self: claims.Claims, choices: Sequence[Choice]) -> list[Flight]:
+        asked_at = self._state.clock.boot()
+        flights = await claim(self, choices)
+        late = self._state.clock.boot() - asked_at
+        return [
+            Flight(f.candidate, f.account, f.attempt, f.content, f.send_by + late) for f in flights
+        ]
+
+    patch.setattr(claims.Claims, "claim", from_now_on)
+
+
+def send_before_the_start_is_acknowledged(patch: Patch) -> None:
+    """The start is on its way to the log, and so is the message to its provider (P14)."""
+    _publish_in_the_background(patch, lambda event: isinstance(event, AttemptStarted))
+
+
+def finish_before_the_end_is_acknowledged(patch: Patch) -> None:
+    """Records are done with while what became of them is still on its way to the log (P8)."""
+    _publish_in_the_background(patch, lambda event: not isinstance(event, AttemptStarted))
+
+
+def _publish_in_the_background(patch: Patch, of: Callable[[Outgoing], bool]) -> None:
+    publish = log.AttemptLog.publish
+
+    async def published(self: log.AttemptLog, events: Sequence[Outgoing]) -> None:
+        hurried = [event for event in events if of(event)]
+        if hurried:
+            asyncio.create_task(publish(self, hurried))  # noqa: RUF006 - as careless as that
+        await publish(self, [event for event in events if not of(event)])
+
+    patch.setattr(log.AttemptLog, "publish", published)
+
+
+def retry_a_lost_reply(patch: Patch) -> None:
+    """What got no answer is sent once more, as any HTTP client would."""
+    outcomes = sends.Sends._outcomes
+
+    async def again(
+        self: sends.Sends, access: Access, messages: Sequence[Message], flights: Sequence[Flight]
+    ) -> Sequence[Outcome]:
+        told = await outcomes(self, access, messages, flights)
+        if any(one.kind is OutcomeKind.UNKNOWN for one in told):
+            return await outcomes(self, access, messages, flights)
+        return told
+
+    patch.setattr(sends.Sends, "_outcomes", again)
+
+
+def take_a_lost_reply_for_a_refusal(patch: Patch) -> None:
+    """After bytes have left, a failure still means that nothing was taken (fault 12)."""
+
+    def failed(departure: Departure, cause: str) -> Outcome:
+        return Outcome(kind=OutcomeKind.UNAVAILABLE, code=cause)
+
+    patch.setattr(Departure, "failed", failed)
+
+
+def split_a_refused_batch_wrongly(patch: Patch) -> None:
+    """One message's refusal is taken for the refusal of all that travelled with it (P15)."""
+    read = sends._apart
+
+    def all_alike(outcomes: Sequence[Outcome], *rest: object) -> Sequence[Outcome]:
+        told = read(outcomes, *rest)  # type: ignore[arg-type]
+        return [min(told, key=lambda one: one.kind is OutcomeKind.ACCEPTED)] * len(told)
+
+    patch.setattr(sends, "_apart", all_alike)
+
+
+# -- offsets and records ------------------------------------------------------------------------
+
+
+def commit_offsets_early(patch: Patch) -> None:
+    """What was read is committed, whether it is finished or not."""
+
+    def position(self: offsets.Offsets, partition: Partition) -> int:
+        return self._next[partition]
+
+    patch.setattr(offsets.Offsets, "_position", position)
+
+
+def keep_what_was_lost(patch: Patch) -> None:
+    """Partitions that another has by now go on being worked on, and committed."""
+
+    async def lost(self: reader.LaneReader, partitions: Sequence[Partition]) -> None:
+        return
+
+    patch.setattr(reader.LaneReader, "lost", lost)
+
+
+def commit_once_only(patch: Patch) -> None:
+    """A commit that came to nothing is never said again."""
+    take = offsets.Offsets.take_committable
+
+    def once(self: offsets.Offsets, topic: str, *, again: bool = False) -> dict[Partition, int]:
+        return take(self, topic)
+
+    patch.setattr(offsets.Offsets, "take_committable", once)
+
+
+def collapse_while_reading(patch: Patch) -> None:
+    """An older one is done with as soon as a newer one of its key is read (P2)."""
+    absorb = pending.PendingTable.absorb
+
+    def collapsed(self: pending.PendingTable, candidate: Candidate, now: float) -> None:
+        entry = self._entries.get(candidate.routed.key)
+        older = [] if entry is None else list(entry.candidates.values())
+        absorb(self, candidate, now)
+        for one in older:
+            if one.version < candidate.version and entry and entry.out != one.id:
+                candidate.places += one.places
+                self.finish(one, now)
+
+    patch.setattr(pending.PendingTable, "absorb", collapsed)
+
+
+def losers_die_with_a_repeat(patch: Patch) -> None:
+    """A winner refused as a repeat takes with it what it would have superseded (P2)."""
+    refused = claims.Claims._refused
+
+    def dropped(
+        self: claims.Claims,
+        choice: Choice,
+        answer: ClaimAnswer,
+        why: ClaimRefused,
+        done: list[Candidate],
+    ) -> None:
+        refused(self, choice, answer, why, done)
+        if why is ClaimRefused.CLOSED:
+            done += choice.losers
+
+    patch.setattr(claims.Claims, "_refused", dropped)
+
+
+def forget_what_a_repeated_answer_leaves_out(patch: Patch) -> None:
+    """Losers are done with at a grant, whether their end was told or not (P12)."""
+    claim = claims.Claims.claim
+
+    async def forgetful(self: claims.Claims, choices: Sequence[Choice]) -> list[Flight]:
+        flights = await claim(self, choices)
+        granted = {flight.candidate.id for flight in flights}
+        losers = [one for c in choices if c.candidate.id in granted for one in c.losers]
+        self._state.finish(losers)
+        return flights
+
+    patch.setattr(claims.Claims, "claim", forgetful)
+
+
+# -- verdicts -----------------------------------------------------------------------------------
+
+
+def say_it_without_the_ledger(patch: Patch) -> None:
+    """What is past its deadline is told expired at once, without asking (P3)."""
+
+    async def expire(self: closes.Closes, candidates: Sequence[Candidate]) -> None:
+        state = self._state
+        await state.log.publish(
+            [
+                NotificationClosed(
+                    event_id=event_id(candidate.id, "closed"),
+                    notification_id=candidate.id,
+                    key=candidate.routed.key,
+                    reason=CloseReason.EXPIRED,
+                    at=state.clock.now(),
+                )
+                for candidate in candidates
+            ]
+        )
+        state.finish(candidates)
+
+    patch.setattr(closes.Closes, "expire", expire)
+
+
+def let_others_finish_it(patch: Patch) -> None:
+    """What another has in flight is left to it, even if that other dies."""
+
+    async def look(
+        self: closes.Closes, candidates: Sequence[Candidate]
+    ) -> dict[NotificationId, float]:
+        return {}
+
+    patch.setattr(closes.Closes, "_look", look)
+
+
+def cancel_only_what_is_here(patch: Patch) -> None:
+    """A cancel takes what waits in this process, and raises no floor for the others (P8)."""
+
+    async def cancel(
+        self: closes.Closes, cancellation: object, version: object, place: Place
+    ) -> None:
+        await closed(self, cancellation, version)
+        self._state.offsets.finish([place])
+
+    async def closed(self: closes.Closes, cancellation: object, version: object) -> None:
+        key, id = cancellation.key, cancellation.id  # type: ignore[attr-defined]
+        taken = self._state.table.take_cancelled(key, version, id)  # type: ignore[arg-type]
+        await self._judge(taken, CloseReason.CANCELLED, "it was cancelled")
+        self._state.finish(taken)
+
+    patch.setattr(closes.Closes, "cancel", cancel)
+
+
+def make_events_anew(patch: Patch) -> None:
+    """An event that is said again has another id, so that nobody knows it for the same."""
+    made = iter(range(1, 1_000_000))
+
+    def another(notification: NotificationId, what: str, number: int = 0) -> EventId:
+        return EventId(UUID(int=next(made)))
+
+    patch.setattr(publications, "event_id", another)
+
+
+# -- the router ---------------------------------------------------------------------------------
+
+
+def random_id_for_an_id_less_record(patch: Patch) -> None:
+    """A request without an id gets another one each time that it is routed (P6)."""
+    read, made = requested.read_requested, iter(range(1, 1_000_000))
+
+    def identified(record, event, *rest, **named):  # type: ignore[no-untyped-def]
+        if getattr(event, "id", "") is None and hasattr(event, "to"):
+            event = replace(event, id=NotificationId(UUID(int=next(made))))
+        return read(record, event, *rest, **named)
+
+    patch.setattr(decide, "read_requested", identified)
+
+
+def take_it_where_it_stands(patch: Patch) -> None:
+    """A record on the wrong partition is routed from there, at a version of another (P6)."""
+    read = requested.read_requested
+
+    def unmoved(*arguments, **named):  # type: ignore[no-untyped-def]
+        found = read(*arguments, **named)
+        return getattr(found, "read", found)
+
+    patch.setattr(decide, "read_requested", unmoved)
+
+
+# -- the sweeper --------------------------------------------------------------------------------
+
+
+def trust_a_negative_look_up(patch: Patch) -> None:
+    """No receipt yet, so it was not taken, and has failed (P16)."""
+    judge = sweeper.verdict_on
+
+    def hasty(*arguments, **named):  # type: ignore[no-untyped-def]
+        verdict = judge(*arguments, **named)
+        if verdict is not None and verdict.reason is CloseReason.SENT:
+            return verdict
+        identity = arguments[0].identity
+        return Verdict(identity=identity, reason=CloseReason.FAILED, resolves=True)
+
+    patch.setattr(sweeper, "verdict_on", hasty)
+
+
+def announce_before_it_is_told(patch: Patch) -> None:
+    """The ledger forgets what it has to tell before it is told (P8)."""
+
+    async def announce(self: sweeper.Sweeper) -> None:
+        while verdicts := await self._ledger.unannounced(100):
+            await self._ledger.announce([told.closing.id for told in verdicts])
+            for told in verdicts:
+                await self._publish([publications.closed(told.closing)])
+
+    patch.setattr(sweeper.Sweeper, "_announce", announce)
+
+
+BUGS: Mapping[str, Bug] = {
+    bug.__name__: bug
+    for bug in (
+        skip_the_lease_check,
+        lease_from_the_answer,
+        send_before_the_start_is_acknowledged,
+        finish_before_the_end_is_acknowledged,
+        retry_a_lost_reply,
+        take_a_lost_reply_for_a_refusal,
+        split_a_refused_batch_wrongly,
+        commit_offsets_early,
+        keep_what_was_lost,
+        commit_once_only,
+        collapse_while_reading,
+        losers_die_with_a_repeat,
+        forget_what_a_repeated_answer_leaves_out,
+        say_it_without_the_ledger,
+        let_others_finish_it,
+        cancel_only_what_is_here,
+        make_events_anew,
+        random_id_for_an_id_less_record,
+        take_it_where_it_stands,
+        trust_a_negative_look_up,
+        announce_before_it_is_told,
+    )
+}
