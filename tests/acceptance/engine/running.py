@@ -20,11 +20,13 @@ from services.cli.supervisor import Plan, Supervisor
 from services.runtime.settings import Settings
 from services.runtime.topics import topic_ids
 
-__all__ = ["PARTITIONS", "Engine", "starting"]
+__all__ = ["PARTITIONS", "SHOP", "TIME_SCALE", "Engine", "starting"]
 
 _ROOT = Path(__file__).resolve().parents[3]
-_SHOP = _ROOT / "examples" / "shop"
+SHOP = _ROOT / "examples" / "shop"
 PARTITIONS = 4
+#: of the demonstration: an hour is a minute
+TIME_SCALE = 60.0
 #: generous: the machine may be busy with other things
 _WITHIN_S = 120.0
 _PLANTED = Path(__file__).with_name("planted")
@@ -91,27 +93,32 @@ class Engine:
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
-    def kill(self, service: str) -> None:
-        """SIGKILL, and wait until it was started again and is ready.
-
-        One that has just died by itself is let be: it starts again with what is set by then.
-        """
+    def kill(self, service: str) -> int | None:
+        """SIGKILL; the process id that it had, None where it had just died by itself."""
         before = self.up.endpoints.pids.get(service)
         self.up.kill(service)
+        return before
+
+    def until_back(self, service: str, killed: int | None) -> None:
+        """Wait until it was started again, with what is set by then, and is ready."""
         ends = time.monotonic() + _WITHIN_S
-        while self.up.endpoints.pids.get(service) in (None, before):
+        while self.up.endpoints.pids.get(service) in (None, killed):
             assert time.monotonic() < ends, f"{service} was not started again"
             time.sleep(0.02)
         self.up.wait_ready(service, _WITHIN_S)
+
+    def restart(self, service: str) -> None:
+        """Kill it, and wait until it is back."""
+        self.until_back(service, self.kill(service))
 
     @contextmanager
     def planted(self, service: str, bug: str) -> Iterator[None]:
         """Run the service with a bug of ``planted/`` in it: what has to hold must not hold now."""
         path = os.pathsep.join([str(_PLANTED), *filter(None, [os.environ.get("PYTHONPATH")])])
         with _environment(_BUG, bug), _environment("PYTHONPATH", path):
-            self.kill(service)
+            self.restart(service)
             yield
-        self.kill(service)
+        self.restart(service)
 
 
 @contextmanager
@@ -119,7 +126,7 @@ def starting(data: Path, *, time_scale: float = 1.0) -> Iterator[Engine]:
     """The shop's engine, until the block ends."""
     plan = Plan(
         data=data,
-        settings=Settings(catalogue=_SHOP, time_scale=time_scale),
+        settings=Settings(catalogue=SHOP, time_scale=time_scale),
         partitions=PARTITIONS,
     )
     with Supervisor(plan) as up:
