@@ -76,6 +76,8 @@ class PostgresLedger:
             "lifetime_ms": self._lifetime_ms,
         }
         self._now = now
+        #: calls that were tried again because others had locked the same rows in another order
+        self.deadlocks = 0
         self._generations: dict[str, int] = {}
         self._pool = AsyncConnectionPool(
             dsn,
@@ -83,6 +85,7 @@ class PostgresLedger:
             max_size=connections,
             open=False,
             timeout=5,
+            configure=_by_index,
             kwargs={"autocommit": True, "prepare_threshold": 1},
         )
 
@@ -203,12 +206,18 @@ class PostgresLedger:
                         cursor = await connection.execute(query, arguments)
                         return await cursor.fetchall()
                     except (DeadlockDetected, SerializationFailure):
-                        continue
+                        self.deadlocks += 1
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise Retryable("the ledger is away") from error
         finally:
             LEDGER_SECONDS.labels(function).observe(time.monotonic() - started)
         raise Retryable("the ledger's rows are contended")
+
+
+async def _by_index(connection: psycopg.AsyncConnection) -> None:
+    """Plans are kept, and one made while a table was empty would go on to read all of it."""
+    await connection.execute("SET enable_seqscan = off")
+    await connection.execute("SET jit = off")
 
 
 def _install(dsn: str) -> None:

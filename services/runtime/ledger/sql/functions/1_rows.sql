@@ -92,21 +92,16 @@ LANGUAGE sql IMMUTABLE AS $$
             'offset', n.winner_offset) END)) END;
 $$;
 
+-- An attempt as JSON: its columns have the names of the struct's fields.
 CREATE OR REPLACE FUNCTION ledger.as_json(a ledger.attempts, n ledger.notifications) RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT jsonb_strip_nulls(jsonb_build_object(
-        'id', a.notification_id, 'key', a.key, 'origin', ledger.place(n), 'attempt', a.attempt,
-        'claim_id', a.claim_id, 'leg', a.leg, 'channel', a.channel, 'account', a.account,
-        'cost', a.cost, 'claimed_at', a.claimed_at, 'opens_at', a.opens_at, 'send_by', a.send_by,
-        'over_at', a.over_at, 'sequence', a.sequence, 'reason', a.reason, 'outcome', a.outcome,
-        'settled_at', a.settled_at, 'code', a.code, 'detail', a.detail,
-        'provider_ref', a.provider_ref, 'ended', a.ended));
+    SELECT to_jsonb(a) || jsonb_build_object('origin', ledger.place(n));
 $$;
 
 CREATE OR REPLACE FUNCTION ledger.attempts_of(n ledger.notifications) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(jsonb_agg(ledger.as_json(a, n) ORDER BY a.attempt), '[]')
-    FROM ledger.attempts a WHERE a.notification_id = n.id;
+    FROM ledger.attempts a WHERE a.id = n.id;
 $$;
 
 CREATE OR REPLACE FUNCTION ledger.notification(p_id uuid) RETURNS ledger.notifications
@@ -127,37 +122,39 @@ $$;
 CREATE OR REPLACE FUNCTION ledger.put_closing(
     n ledger.notifications, p_reason text, p_detail text, p_winner uuid, p_at timestamptz,
     resolves boolean DEFAULT false
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS ledger.notifications LANGUAGE plpgsql AS $$
 DECLARE
-    doubtful boolean := n.attempts > 0 AND NOT resolves AND p_reason NOT IN ('sent', 'unknown')
-        AND EXISTS (SELECT FROM ledger.attempts a
-                    WHERE a.notification_id = n.id AND a.outcome = 'unknown');
+    w ledger.notifications;
 BEGIN
-    UPDATE ledger.notifications t SET closed_at = p_at, winner = p_winner,
-        closed_as = CASE WHEN doubtful THEN 'unknown' ELSE p_reason END,
-        closed_detail = CASE WHEN doubtful THEN 'an attempt may have been taken; ' ELSE '' END
-            || p_detail,
-        announced = NOT resolves
-    WHERE t.id = n.id;
-    IF p_winner IS NOT NULL THEN
-        UPDATE ledger.notifications t SET winner_topic_id = w.topic_id,
-            winner_partition = w.partition, winner_offset = w."offset"
-        FROM ledger.notifications w WHERE t.id = n.id AND w.id = p_winner;
+    IF n.attempts > 0 AND NOT resolves AND p_reason NOT IN ('sent', 'unknown')
+       AND EXISTS (SELECT FROM ledger.attempts a WHERE a.id = n.id AND a.outcome = 'unknown') THEN
+        p_reason := 'unknown';
+        p_detail := 'an attempt may have been taken; ' || p_detail;
     END IF;
+    IF p_winner IS NOT NULL THEN
+        SELECT * INTO w FROM ledger.notifications t WHERE t.id = p_winner;
+    END IF;
+    UPDATE ledger.notifications t SET closed_as = p_reason, closed_at = p_at,
+        closed_detail = p_detail, winner = p_winner, winner_topic_id = w.topic_id,
+        winner_partition = w.partition, winner_offset = w."offset", announced = NOT resolves
+    WHERE t.id = n.id RETURNING * INTO n;
     IF p_reason <> 'dead_lettered' THEN
         PERFORM ledger.raise_floor(n, p_at);
     END IF;
+    RETURN n;
 END $$;
 
+-- Settle an attempt, and free its key.
 CREATE OR REPLACE FUNCTION ledger.put_outcome(
     a ledger.attempts, p_outcome text, p_code text, p_detail text, p_ref text, p_at timestamptz
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS ledger.attempts LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE ledger.attempts SET outcome = p_outcome, code = p_code, detail = p_detail,
+    UPDATE ledger.attempts t SET outcome = p_outcome, code = p_code, detail = p_detail,
         provider_ref = p_ref, settled_at = p_at
-    WHERE notification_id = a.notification_id AND attempt = a.attempt;
+    WHERE t.id = a.id AND t.attempt = a.attempt RETURNING * INTO a;
     UPDATE ledger.keys SET open_claim = NULL, open_until = NULL, touched_at = p_at
     WHERE key = a.key AND open_claim = a.claim_id;
+    RETURN a;
 END $$;
 
 -- What stands in the way of another attempt or of a verdict: 'busy', 'unknown', 'accepted', or null.
@@ -171,7 +168,7 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT * INTO a FROM ledger.attempts t
-    WHERE t.notification_id = n.id AND t.attempt = n.attempts;
+    WHERE t.id = n.id AND t.attempt = n.attempts;
     IF a.outcome IS NULL AND p_now < a.over_at THEN
         RETURN 'busy';
     END IF;
@@ -212,7 +209,7 @@ BEGIN
     ON CONFLICT DO NOTHING;
     SELECT * INTO n FROM ledger.notifications t WHERE t.id = own FOR UPDATE;
     IF n.closed_as IS NULL THEN
-        PERFORM ledger.put_closing(n, 'dead_lettered', why, NULL, now);
+        n := ledger.put_closing(n, 'dead_lettered', why, NULL, now);
     END IF;
-    RETURN ledger.closing(ledger.notification(own));
+    RETURN ledger.closing(n);
 END $$;

@@ -42,7 +42,7 @@ BEGIN
     END IF;
     IF n.attempts > 0 THEN
         SELECT * INTO last FROM ledger.attempts t
-        WHERE t.notification_id = n.id AND t.attempt = n.attempts;
+        WHERE t.id = n.id AND t.attempt = n.attempts;
         own := last.outcome IS NULL AND last.claim_id = (r ->> 'claim_id')::uuid;
     END IF;
     IF NOT own THEN
@@ -63,8 +63,8 @@ DECLARE
     standing text := ledger.standing(n, now);
 BEGIN
     IF n.taken AND standing IS DISTINCT FROM 'busy' THEN
-        PERFORM ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now);
-        RETURN ledger.refuse_closed(ledger.notification(n.id));
+        n := ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now);
+        RETURN ledger.refuse_closed(n);
     END IF;
     IF standing = 'accepted'
        OR standing = 'unknown' AND NOT (last.ended AND (r ->> 'repeats')::boolean) THEN
@@ -100,8 +100,8 @@ BEGIN
         PERFORM ledger.put_outcome(last, 'voided', '', 'its maker never began', NULL, now);
     END IF;
     IF verdict IS NOT NULL THEN
-        PERFORM ledger.put_closing(n, verdict, detail, winner, now);
-        RETURN ledger.refuse_closed(ledger.notification(n.id));
+        n := ledger.put_closing(n, verdict, detail, winner, now);
+        RETURN ledger.refuse_closed(n);
     END IF;
     RETURN answer;
 END $$;
@@ -167,9 +167,9 @@ BEGIN
     IF own THEN
         UPDATE ledger.attempts t SET claimed_at = now, opens_at = a.opens_at, send_by = a.send_by,
             over_at = a.over_at, sequence = nextval('ledger.grants')
-        WHERE t.notification_id = n.id AND t.attempt = n.attempts RETURNING * INTO a;
+        WHERE t.id = n.id AND t.attempt = n.attempts RETURNING * INTO a;
     ELSE
-        INSERT INTO ledger.attempts (notification_id, attempt, claim_id, key, leg, channel, account,
+        INSERT INTO ledger.attempts (id, attempt, claim_id, key, leg, channel, account,
             reason, cost, claimed_at, opens_at, send_by, over_at, sequence)
         VALUES (n.id, n.attempts + 1, (r ->> 'claim_id')::uuid, n.key, (r ->> 'leg')::integer,
             r ->> 'channel', r ->> 'account', r ->> 'reason', (r ->> 'cost')::integer, now,
@@ -203,9 +203,8 @@ BEGIN
              ORDER BY t.generation, t."offset", t.id
     LOOP
         IF n.closed_as IS NULL AND ledger.standing(n, now) IS NULL THEN
-            PERFORM ledger.put_closing(n, 'superseded', 'a newer one took its place',
-                                       winner.id, now);
-            n := ledger.notification(n.id);
+            n := ledger.put_closing(n, 'superseded', 'a newer one took its place',
+                                    winner.id, now);
         END IF;
         IF n.closed_as IS NOT NULL THEN
             closings := closings || ledger.closing(n);

@@ -17,13 +17,14 @@ END $$;
 
 -- Lock the notifications of these claims, and their keys; the time.
 CREATE OR REPLACE FUNCTION ledger.lock_claims(claims jsonb) RETURNS timestamptz
-LANGUAGE sql AS $$
-    SELECT ledger.lock_rows((
-        SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.notification_id, 'key', a.key)), '[]')
-        FROM ledger.attempts a
-        WHERE a.claim_id = ANY (ARRAY(SELECT (e ->> 'claim_id')::uuid
-                                      FROM jsonb_array_elements(claims) e))));
-$$;
+LANGUAGE plpgsql AS $$
+DECLARE
+    ids uuid[] := ARRAY(SELECT (e ->> 'claim_id')::uuid FROM jsonb_array_elements(claims) e);
+BEGIN
+    RETURN ledger.lock_rows((
+        SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.id, 'key', a.key)), '[]')
+        FROM ledger.attempts a WHERE a.claim_id = ANY (ids)));
+END $$;
 
 CREATE OR REPLACE FUNCTION ledger.settle_one(s jsonb, now timestamptz) RETURNS jsonb
 LANGUAGE plpgsql AS $$
@@ -36,66 +37,72 @@ BEGIN
     IF NOT FOUND THEN
         RETURN '{}';
     END IF;
-    SELECT * INTO n FROM ledger.notifications t WHERE t.id = a.notification_id;
+    SELECT * INTO n FROM ledger.notifications t WHERE t.id = a.id;
     IF a.outcome IS NULL THEN
-        PERFORM ledger.put_outcome(a, kind, coalesce(s -> 'outcome' ->> 'code', ''),
+        a := ledger.put_outcome(a, kind, coalesce(s -> 'outcome' ->> 'code', ''),
             coalesce(s -> 'outcome' ->> 'detail', ''), s -> 'outcome' ->> 'provider_ref', now);
-        PERFORM ledger.close_settled(n, kind, s ->> 'verdict',
-                                     coalesce(s ->> 'verdict_detail', ''), now);
+        n := ledger.close_settled(n, kind, s ->> 'verdict',
+                                  coalesce(s ->> 'verdict_detail', ''), now);
     ELSIF a.outcome = 'unknown' AND kind = 'accepted' THEN
-        PERFORM ledger.prove_taken(n, a, coalesce(s ->> 'verdict_detail', ''), now, false);
+        n := ledger.prove_taken(n, a, coalesce(s ->> 'verdict_detail', ''), now, false);
     END IF;
-    RETURN ledger.settled(a.claim_id);
+    RETURN ledger.settled(a, n);
 END $$;
 
-CREATE OR REPLACE FUNCTION ledger.settled(p_claim_id uuid) RETURNS jsonb LANGUAGE sql STABLE AS $$
-    SELECT jsonb_strip_nulls(jsonb_build_object(
-        'attempt', ledger.as_json(a, n), 'closing', ledger.closing(n)))
-    FROM ledger.attempts a JOIN ledger.notifications n ON n.id = a.notification_id
-    WHERE a.claim_id = p_claim_id;
+CREATE OR REPLACE FUNCTION ledger.settled(a ledger.attempts, n ledger.notifications) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('attempt', ledger.as_json(a, n), 'closing', ledger.closing(n));
 $$;
 
 -- The verdict that an attempt's end brings, if it does. What was let go because it was in flight
 -- says so, and names the newer one.
 CREATE OR REPLACE FUNCTION ledger.close_settled(
     n ledger.notifications, kind text, verdict text, detail text, now timestamptz
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS ledger.notifications LANGUAGE plpgsql AS $$
 DECLARE
-    k ledger.keys := ledger.key(n.key);
-    cancelled text := ledger.cancelled(n, k);
-    newer uuid := CASE WHEN (k.next_generation, k.next_offset) > (n.generation, n."offset")
-                       THEN k.next_id END;
+    k ledger.keys;
+    cancelled text;
+    newer uuid;
 BEGIN
     IF n.closed_as IS NOT NULL THEN
-        RETURN;
+        RETURN n;
     ELSIF n.taken THEN
-        PERFORM ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now);
-    ELSIF kind = 'accepted' AND cancelled IS NOT NULL THEN
-        PERFORM ledger.put_closing(n, 'sent', 'in flight when ' || cancelled, NULL, now);
-    ELSIF kind = 'accepted' AND newer IS NOT NULL THEN
-        PERFORM ledger.put_closing(n, 'sent', 'in flight when a newer one came', newer, now);
-    ELSIF kind = 'accepted' THEN
-        PERFORM ledger.put_closing(n, 'sent', detail, NULL, now);
-    ELSIF kind <> 'unknown' AND verdict IS NOT NULL THEN
-        PERFORM ledger.put_closing(n, verdict, detail, NULL, now);
-    ELSIF kind <> 'unknown' AND cancelled IS NOT NULL THEN
-        PERFORM ledger.put_closing(n, 'cancelled', cancelled || ', and not taken', NULL, now);
+        RETURN ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now);
+    ELSIF kind = 'unknown' THEN
+        RETURN n;
     END IF;
+    SELECT * INTO k FROM ledger.keys t WHERE t.key = n.key;
+    cancelled := ledger.cancelled(n, k);
+    IF kind <> 'accepted' THEN
+        IF verdict IS NOT NULL THEN
+            RETURN ledger.put_closing(n, verdict, detail, NULL, now);
+        ELSIF cancelled IS NOT NULL THEN
+            RETURN ledger.put_closing(n, 'cancelled', cancelled || ', and not taken', NULL, now);
+        END IF;
+        RETURN n;
+    END IF;
+    IF cancelled IS NOT NULL THEN
+        detail := 'in flight when ' || cancelled;
+    ELSIF (k.next_generation, k.next_offset) > (n.generation, n."offset") THEN
+        detail := 'in flight when a newer one came';
+        newer := k.next_id;
+    END IF;
+    RETURN ledger.put_closing(n, 'sent', detail, newer, now);
 END $$;
 
 -- An attempt that was unknown turns out to be taken: that is its notification's end, but for a later
 -- attempt that is open now.
 CREATE OR REPLACE FUNCTION ledger.prove_taken(
     n ledger.notifications, a ledger.attempts, detail text, now timestamptz, resolves boolean
-) RETURNS void LANGUAGE plpgsql AS $$
+) RETURNS ledger.notifications LANGUAGE plpgsql AS $$
 BEGIN
     IF n.closed_as IS NOT NULL THEN
-        RETURN;
+        RETURN n;
     ELSIF n.attempts > a.attempt AND ledger.standing(n, now) IS NOT DISTINCT FROM 'busy' THEN
-        UPDATE ledger.notifications SET taken = true WHERE id = n.id;
-    ELSE
-        PERFORM ledger.put_closing(n, 'sent', detail, NULL, now, resolves);
+        UPDATE ledger.notifications t SET taken = true WHERE t.id = n.id RETURNING * INTO n;
+        RETURN n;
     END IF;
+    RETURN ledger.put_closing(n, 'sent', detail, NULL, now, resolves);
 END $$;
 
 -- resolve: [{claim_id, finding, detail, repeats}]; answers as of settle. What reconciling says of
@@ -125,20 +132,21 @@ BEGIN
     IF NOT FOUND THEN
         RETURN '{}';
     END IF;
-    SELECT * INTO n FROM ledger.notifications t WHERE t.id = a.notification_id;
-    IF a.attempt = n.attempts AND ledger.standing(n, now) = 'unknown' AND a.outcome IS NULL THEN
-        a.outcome := 'unknown';
+    SELECT * INTO n FROM ledger.notifications t WHERE t.id = a.id;
+    IF a.attempt = n.attempts AND a.outcome IS NULL AND ledger.standing(n, now) = 'unknown' THEN
+        SELECT * INTO a FROM ledger.attempts t WHERE t.id = n.id AND t.attempt = n.attempts;
     END IF;
     IF a.outcome IS DISTINCT FROM 'unknown' OR n.closed_as IS NOT NULL THEN
-        RETURN ledger.settled(a.claim_id);
+        RETURN ledger.settled(a, n);
     ELSIF r ->> 'finding' = 'taken' THEN
-        PERFORM ledger.prove_taken(n, a, r ->> 'detail', now, true);
+        n := ledger.prove_taken(n, a, r ->> 'detail', now, true);
     ELSIF a.attempt = n.attempts AND (r ->> 'repeats')::boolean THEN
-        UPDATE ledger.attempts SET ended = true WHERE claim_id = a.claim_id;
+        UPDATE ledger.attempts t SET ended = true WHERE t.claim_id = a.claim_id
+        RETURNING * INTO a;
     ELSIF a.attempt = n.attempts THEN
-        PERFORM ledger.put_closing(n, 'unknown', r ->> 'detail', NULL, now, true);
+        n := ledger.put_closing(n, 'unknown', r ->> 'detail', NULL, now, true);
     END IF;
-    RETURN ledger.settled(a.claim_id);
+    RETURN ledger.settled(a, n);
 END $$;
 
 -- close: [{identity, reason, detail, winner, resolves}]; a closing or null a verdict, in order.
@@ -171,13 +179,13 @@ BEGIN
     END IF;
     standing := ledger.standing(n, now);
     IF n.taken AND standing IS DISTINCT FROM 'busy' THEN
-        PERFORM ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now, resolves);
+        n := ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now, resolves);
     ELSIF standing IS NULL OR (standing = 'unknown' AND resolves
                                AND v ->> 'reason' IN ('sent', 'failed', 'unknown')) THEN
-        PERFORM ledger.put_closing(n, v ->> 'reason', v ->> 'detail', (v ->> 'winner')::uuid, now,
-                                   resolves);
+        n := ledger.put_closing(n, v ->> 'reason', v ->> 'detail', (v ->> 'winner')::uuid, now,
+                                resolves);
     END IF;
-    RETURN ledger.closing(ledger.notification(n.id));
+    RETURN ledger.closing(n);
 END $$;
 
 -- cancel: [{key, id, generation, offset}]; the closings of what is known and cancelled by it. What
@@ -216,8 +224,7 @@ DECLARE
 BEGIN
     SELECT * INTO n FROM ledger.notifications t WHERE t.id = p_id AND t.key = p_key;
     IF n.id IS NOT NULL AND n.closed_as IS NULL AND ledger.standing(n, now) IS NULL THEN
-        PERFORM ledger.put_closing(n, 'cancelled', 'it was cancelled by its id', NULL, now);
-        n := ledger.notification(p_id);
+        n := ledger.put_closing(n, 'cancelled', 'it was cancelled by its id', NULL, now);
     ELSIF n.closed_as IS NULL THEN
         PERFORM ledger.mark_cancelled(p_id, p_key, now);
     END IF;

@@ -13,15 +13,15 @@ BEGIN
                       + ledger.ms(grace_ms) THEN
         RETURN;
     END IF;
-    SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.notification_id, 'key', a.key)), '[]')
+    SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.id, 'key', a.key)), '[]')
     INTO found FROM (SELECT * FROM ledger.attempts t WHERE t.outcome IS NULL
                      AND t.over_at < ledger.now()
-                     ORDER BY t.over_at, t.notification_id LIMIT most) a;
+                     ORDER BY t.over_at, t.id LIMIT most) a;
     now := ledger.lock_rows(found);
     PERFORM ledger.abandon_one((f ->> 'id')::uuid, now) FROM jsonb_array_elements(found) f;
     -- a statement of its own: it sees what abandon_one() has just written
     RETURN QUERY SELECT ledger.as_json(a, n) FROM ledger.attempts a
-        JOIN ledger.notifications n ON n.id = a.notification_id AND n.attempts = a.attempt
+        JOIN ledger.notifications n ON n.id = a.id AND n.attempts = a.attempt
         WHERE a.outcome = 'unknown'
           AND n.id IN (SELECT (f ->> 'id')::uuid FROM jsonb_array_elements(found) f)
         ORDER BY a.over_at, n.id;
@@ -43,7 +43,7 @@ CREATE OR REPLACE FUNCTION ledger.unresolved(most integer) RETURNS SETOF jsonb L
     SELECT jsonb_build_object('identity', jsonb_build_object('id', n.id, 'key', n.key,
                'origin', ledger.place(n), 'digest', n.digest),
            'attempt', ledger.as_json(a, n))
-    FROM ledger.attempts a JOIN ledger.notifications n ON n.id = a.notification_id
+    FROM ledger.attempts a JOIN ledger.notifications n ON n.id = a.id
     WHERE a.outcome = 'unknown' AND a.attempt = n.attempts AND n.closed_as IS NULL
     ORDER BY a.settled_at, n.id LIMIT most;
 $$;
@@ -74,7 +74,7 @@ BEGIN
     PERFORM ledger.require_life();
     gone := ARRAY(SELECT n.id FROM ledger.notifications n
                   WHERE n.closed_at < before AND n.announced LIMIT most FOR UPDATE SKIP LOCKED);
-    DELETE FROM ledger.attempts WHERE notification_id = ANY (gone);
+    DELETE FROM ledger.attempts WHERE id = ANY (gone);
     DELETE FROM ledger.notifications WHERE id = ANY (gone);
     idle := ARRAY(SELECT k.key FROM ledger.keys k WHERE k.touched_at < before
                     AND (k.open_until IS NULL OR k.open_until < before)

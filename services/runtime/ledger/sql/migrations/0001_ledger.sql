@@ -98,7 +98,8 @@ CREATE TABLE ledger.notifications (
 CREATE INDEX notifications_unannounced ON ledger.notifications (id) WHERE NOT announced;
 
 CREATE TABLE ledger.attempts (
-    notification_id uuid NOT NULL,
+    -- the notification's
+    id              uuid NOT NULL,
     attempt         integer NOT NULL,
     claim_id        uuid NOT NULL UNIQUE,
     key             text NOT NULL,
@@ -122,7 +123,7 @@ CREATE TABLE ledger.attempts (
     provider_ref    text,
     -- unknown, and reconciling has ended without an answer: a type that repeats may
     ended           boolean NOT NULL DEFAULT false,
-    PRIMARY KEY (notification_id, attempt)
+    PRIMARY KEY (id, attempt)
 );
 
 -- what the sweeper looks for: open, or not known
