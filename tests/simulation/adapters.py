@@ -203,8 +203,7 @@ class NetworkLedger:
         def watched() -> _T:
             result = work()
             # what is over ends on the way, whatever was asked
-            rows = self._ledger._notifications
-            self._oracle.settled([attempt for row in rows.values() for attempt in row.attempts], [])
+            self._oracle.settled(self._ledger.attempts(), [])
             return result
 
         return await self._network.call(self._host, LEDGER, watched)

@@ -241,11 +241,10 @@ class Oracle(Watch):
     def _granted(self, attempt: Attempt, timeout_ms: int) -> None:
         place = (attempt.id, attempt.attempt)
         known = self.shots.get(place)
-        if known is not None:
-            if known.claim != attempt.claim_id:
-                self.blame("I2", f"attempt {attempt.attempt} of {self.name(attempt.id)} twice")
-            return
         send_by = (attempt.send_by - START).total_seconds()
+        if known is not None:
+            self._granted_again(known, attempt, send_by, timeout_ms)
+            return
         shot = Shot(
             attempt.id,
             attempt.key,
@@ -258,6 +257,17 @@ class Oracle(Watch):
         self.say(f"granted {self.name(attempt.id)} attempt {attempt.attempt} on {attempt.account}")
         self._may_be_granted(shot, attempt.attempt)
         self.shots[place] = shot
+
+    def _granted_again(self, shot: Shot, attempt: Attempt, send_by: float, timeout_ms: int) -> None:
+        """Its answer was lost; it may be made anew, as long as nothing has begun."""
+        name = f"attempt {attempt.attempt} of {self.name(attempt.id)}"
+        if shot.claim != attempt.claim_id:
+            self.blame("I2", f"{name} is granted twice")
+        if send_by > shot.send_by:
+            self.say(f"granted anew: {name}")
+            if shot.written_at is not None:
+                self.blame("§5", f"{name} is granted anew after it was begun")
+            shot.send_by, shot.over_at = send_by, send_by + timeout_ms / 1000
 
     def _may_be_granted(self, shot: Shot, number: int) -> None:
         name, asked = self.name(shot.id), self.asked.get(shot.id)

@@ -27,6 +27,7 @@ from services.dispatch.pending import Candidate, Choice
 from services.router import decide
 from services.runtime.consumer import Partition
 from services.tracker import sweeper
+from tests.simulation.planted_ledger import LEDGER_BUGS
 from tests.simulation.play import Life, play
 
 __all__ = ["BUGS", "Bug", "plant", "seek"]
@@ -356,4 +357,4 @@ BUGS: Mapping[str, Bug] = {
         trust_a_negative_look_up,
         announce_before_it_is_told,
     )
-}
+} | dict(LEDGER_BUGS)
