@@ -25,7 +25,9 @@ __all__ = ["EMAIL_PROVIDERS", "Play", "Played", "Progress"]
 
 EMAIL_PROVIDERS = ("postmark", "mailgun")
 _TICK_S = 0.1
-_SETTLES_WITHIN_S = 25.0
+_SETTLES_WITHIN_S = 20.0
+#: a receipt that a provider does not repeat may never come: its notification stays sent
+_RECEIPTS_WITHIN_S = 5.0
 _PAGE = 500
 _T = TypeVar("_T")
 
@@ -195,15 +197,19 @@ class Play:
         return {one.id: one.user for one in self._asked}
 
     async def _settled(self) -> None:
-        """Wait until nothing is open any more, or for as long as is reasonable."""
-        until = self._elapsed() + _SETTLES_WITHIN_S
+        """Wait until nothing is open any more, then a little for the last receipts."""
+        await self._none_is("queued", "sending", "unknown", within_s=_SETTLES_WITHIN_S)
+        await self._none_is("sent", within_s=_RECEIPTS_WITHIN_S)
+
+    async def _none_is(self, *statuses: str, within_s: float) -> None:
+        """Wait, for no longer than that, until the tracker knows all and none is like that."""
+        until = self._elapsed() + within_s
         while self._elapsed() < until:
             await asyncio.sleep(_TICK_S * 5)
             counts: Counter[str] = Counter()
-            for statuses in self._statuses.values():
-                counts.update(statuses)
-            open_ones = sum(counts[status] for status in ("queued", "sending", "sent", "unknown"))
-            if counts.total() >= len(self._asked) and not open_ones:
+            for by_status in self._statuses.values():
+                counts.update(by_status)
+            if counts.total() >= len(self._asked) and not any(counts[s] for s in statuses):
                 return
 
     async def _known(self) -> dict[str, Known]:
