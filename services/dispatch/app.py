@@ -66,7 +66,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 def _refuse_quotas(catalogue: Catalogue) -> None:
-    """The ledger can keep them; dispatch does not hand them to it yet, and none is kept silently."""
+    """The ledger can keep them, but is not told them yet; what is not kept is not promised."""
     limited = [name for name, account in catalogue.accounts.items() if account.quota is not None]
     if limited:
         raise Misconfigured(
