@@ -142,3 +142,14 @@ async def test_a_newer_one_does_not_wait_for_the_reconciling_of_an_older(bench: 
     answer = await claimed(bench.ledger, newer)
     assert (answer.refused, answer.closings) == (None, ())
     assert await resolved(bench.ledger, first, Finding.TAKEN) is CloseReason.SENT
+
+
+async def test_p8_an_acceptance_that_comes_too_late_is_kept_until_it_is_told(bench: Bench) -> None:
+    """Its sender may die before it tells; no record leads to it, as it was unknown meanwhile."""
+    asked = request(bench, identity(10))
+    await claimed(bench.ledger, asked)
+    bench.hands.move(60)
+    await bench.ledger.abandon(10)
+    assert await settled(bench.ledger, asked, OutcomeKind.ACCEPTED) is CloseReason.SENT
+    (told,) = await bench.ledger.unannounced(10)
+    assert told.closing.id == asked.identity.id

@@ -44,7 +44,8 @@ BEGIN
         n := ledger.close_settled(n, kind, s ->> 'verdict',
                                   coalesce(s ->> 'verdict_detail', ''), now);
     ELSIF a.outcome = 'unknown' AND kind = 'accepted' THEN
-        n := ledger.prove_taken(n, a, coalesce(s ->> 'verdict_detail', ''), now, false);
+        -- its record was done with when it became unknown, so this is kept until it is told
+        n := ledger.prove_taken(n, a, coalesce(s ->> 'verdict_detail', ''), now, true);
     END IF;
     RETURN ledger.settled(a, n);
 END $$;
