@@ -4,6 +4,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from services.core.errors import PoisonEvent
 from services.core.identifiers import Origin
 
 __all__ = ["FIRST_APPENDED_HEADER", "ORIGIN_HEADER", "Headers", "Record"]
@@ -31,8 +32,15 @@ class Record(Struct, frozen=True, kw_only=True):
     #: UTC, when the broker appended it
     timestamp: datetime
     headers: Headers = ()
+    #: why key and value are not here although they may be there
+    unreadable: str = ""
 
     @property
     def origin(self) -> Origin:
         """Where it stands, by which ids and versions are derived."""
         return Origin(topic_id=self.topic_id, partition=self.partition, offset=self.offset)
+
+    def require_readable(self) -> None:
+        """Raises ``PoisonEvent("unreadable")``."""
+        if self.unreadable:
+            raise PoisonEvent("unreadable", self.unreadable)

@@ -96,6 +96,7 @@ class LaneReader:
         place = ((record.topic, record.partition), record.offset)
         self._state.offsets.read(place)
         try:
+            record.require_readable()
             event = None if record.value is None else self._codec.decode(record.value)
             match event:
                 case NotificationRouted():

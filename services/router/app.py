@@ -41,6 +41,7 @@ class Router:
 
     def _routed(self, record: Record) -> Output:
         try:
+            record.require_readable()
             value = record.value
             event = None if value is None else self._codec.decode_requested(value)
         except PoisonEvent as error:

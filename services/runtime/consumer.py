@@ -13,11 +13,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from services.core.errors import Retryable
 from services.core.record import Headers, Record
+from services.runtime.clock import utc_now
 from services.runtime.logs import get_logger, kafka_logger
 from services.runtime.producer import LogProducer, OutRecord
+from services.runtime.unreadable import Unreadable
 
 __all__ = ["LogConsumer", "Partition", "run_stream"]
 
+#: of one record: what it unpacks to is too large, or none of it makes sense
+_NOT_UNPACKED = (KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG)
 #: a topic's name and a partition's number
 Partition = tuple[str, int]
 
@@ -52,6 +56,7 @@ class LogConsumer:
         lost: Callable[[Sequence[Partition]], None] = lambda _: None,
     ) -> None:
         self._topic_ids = topic_ids
+        self._unreadable = Unreadable()
         self._consumer = Consumer(
             {**_defaults(kafka), **kafka, "group.id": group}, logger=kafka_logger()
         )
@@ -68,7 +73,43 @@ class LogConsumer:
         if first is None:
             return []
         more = self._consumer.consume(most - 1, 0) if most > 1 else []
-        return [self._record(message) for message in (first, *more) if _readable(message)]
+        passed_over: set[Partition] = set()
+        records = []
+        for message in (first, *more):
+            if (error := message.error()) is None:
+                records.append(self._record(message))
+            elif error.code() in _NOT_UNPACKED:
+                records += self._pass_over(message, error, passed_over)
+            else:
+                _see_to(error)
+        return records
+
+    def _pass_over(
+        self, message: Message, error: KafkaError, passed_over: set[Partition]
+    ) -> list[Record]:
+        """The record that cannot be unpacked, and none where it was passed over in this batch."""
+        topic, number = message.topic() or "", message.partition() or 0
+        if (topic, number) in passed_over:
+            return []
+        passed_over.add((topic, number))
+        offset = self._unreadable.pass_over((topic, number), message.offset() or 0)
+        try:
+            self._consumer.seek(TopicPartition(topic, number, offset + 1))
+        except KafkaException as failure:
+            raise Retryable(f"Kafka: {failure.args[0].name()}") from failure
+        get_logger().error("record_unreadable", topic=topic, partition=number, offset=offset)
+        return [
+            Record(
+                topic=topic,
+                topic_id=self._topic_ids[topic],
+                partition=number,
+                offset=offset,
+                key=None,
+                value=None,
+                timestamp=utc_now(),
+                unreadable=f"the client cannot unpack it: {error.name()}",
+            )
+        ]
 
     def _record(self, message: Message) -> Record:
         topic = message.topic() or ""
@@ -175,14 +216,10 @@ def _as_bytes(value: str | bytes | None) -> bytes | None:
     return value.encode() if isinstance(value, str) else value
 
 
-def _readable(message: Message) -> bool:
-    """Whether it is a record; librdkafka mends passing errors by itself, the rest are fatal."""
-    error = message.error()
-    if error is None:
-        return True
+def _see_to(error: KafkaError) -> None:
+    """Passing errors are mended by librdkafka itself, the rest are fatal."""
     if error.code() == KafkaError._PARTITION_EOF:
-        return False
+        return
     if error.fatal() or not error.retriable():
         raise Retryable(f"Kafka: {error.name()}: {error.str()}")
     get_logger().warning("kafka_error", cause=error.name())
-    return False

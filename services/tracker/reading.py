@@ -57,6 +57,7 @@ class Reading(Struct, frozen=True):
         """
         if lane_of(record.topic) is not None:
             return self._requested(record)
+        record.require_readable()
         if record.value is None:
             raise PoisonEvent("null_value", "facts are never withdrawn")
         event = self.codec.decode(record.value)

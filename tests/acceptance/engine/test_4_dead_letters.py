@@ -1,7 +1,7 @@
 """Line 4: what cannot be delivered is dead-lettered with its cause, and its partition goes on."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -16,11 +16,12 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it lists no
     ResourceType,
 )
 
+from services.core.catalogue import Lane
 from services.core.record import Headers
-from services.core.topics import ATTEMPTS, RECEIPTS
+from services.core.topics import ATTEMPTS, RECEIPTS, queued
 from tests.acceptance.engine.asking import CRITICAL, NORMAL, id_on, sound
 from tests.acceptance.engine.kcat import put
-from tests.acceptance.engine.log import Place, Standing, derived_id, read
+from tests.acceptance.engine.log import Place, Standing, codecs_on_disk, derived_id, read
 from tests.acceptance.engine.poison import INTERNAL, KEYLESS, POISONS, Poison
 from tests.acceptance.engine.running import PARTITIONS, Engine
 
@@ -39,13 +40,26 @@ def append(
     value: bytes | None,
     headers: Headers = (),
 ) -> Place:
-    """One record where it is told to stand; packed, so that Kafka takes more than its megabyte."""
+    """One record where it is told to stand."""
+    (place,) = append_as_one(engine, topic, partition, [(key, value, headers)])
+    return place
+
+
+def append_as_one(
+    engine: Engine,
+    topic: str,
+    partition: int,
+    records: Sequence[tuple[bytes | None, bytes | None, Headers]],
+) -> list[Place]:
+    """Records in one batch, so well packed that Kafka takes more than its megabyte."""
     placed: list[Message] = []
     producer = Producer(
         {
             "bootstrap.servers": engine.kafka,
             "compression.type": "zstd",
-            "message.max.bytes": 20_000_000,
+            "message.max.bytes": 200_000_000,
+            "batch.size": 200_000_000,
+            "linger.ms": 1_000 if len(records) > 1 else 0,
             "log_level": 0,
         }
     )
@@ -55,11 +69,17 @@ def append(
             raise KafkaException(error)
         placed.append(message)
 
-    producer.produce(
-        topic, key=key, value=value, partition=partition, headers=list(headers), on_delivery=note
-    )
+    for key, value, headers in records:
+        producer.produce(
+            topic,
+            key=key,
+            value=value,
+            partition=partition,
+            headers=list(headers),
+            on_delivery=note,
+        )
     assert producer.flush(60) == 0
-    return partition, int(placed[0].offset() or 0)
+    return sorted((partition, int(message.offset() or 0)) for message in placed)
 
 
 def letter_of(engine: Engine, topic: str, place: Place, within_s: float = 30.0) -> Standing:
@@ -89,7 +109,7 @@ def assert_goes_on(engine: Engine, topic: str, partition: int, within_s: float =
         id = id_on(partition)
         append(engine, CRITICAL, 0, *sound(CRITICAL, 0, id=str(id)))
     else:
-        asked = NORMAL if topic == NORMAL else CRITICAL
+        asked = NORMAL if topic in (NORMAL, queued(Lane.NORMAL)) else CRITICAL
         place = append(engine, asked, partition, *sound(asked, partition))
         id = derived_id(engine.topic_ids[asked], *place)
     engine.until(str(id), "delivered", within_s=within_s)
@@ -180,6 +200,25 @@ def assert_closed(engine: Engine, poison: Poison, letter: Standing) -> None:
     delivery = engine.until(id, "dead_lettered")
     assert delivery["closed"] is True
     assert str(delivery["detail"]).startswith(poison.cause)
+
+
+@pytest.mark.parametrize("megabytes", [[101], [40, 40, 40]], ids=["one record", "three in a batch"])
+@pytest.mark.parametrize("topic", [NORMAL, queued(Lane.NORMAL), ATTEMPTS])
+def test_what_unpacks_to_more_than_a_client_takes_is_passed_over(
+    engine: Engine, figure: Figure, topic: str, megabytes: list[int]
+) -> None:
+    partition = next(_turns) % PARTITIONS
+    poison = Poison(name="", topic=topic, key=None, value=None, cause="unreadable")
+    records = [(b"k", bytes(each * 1_000_000), ()) for each in megabytes]
+    places = append_as_one(engine, topic, partition, records)
+    batches = codecs_on_disk(engine.data, topic, partition)
+    assert [place for place in places if place[1] in batches] == places[:1], "it is one batch"
+    assert_goes_on(engine, topic, partition)
+    for place in places:
+        letter = assert_buried(engine, poison, place)
+        if topic == NORMAL:
+            assert_closed(engine, poison, letter)
+    figure(f"{topic}: {megabytes} MB in a few KiB", poison.cause)
 
 
 @pytest.mark.parametrize("poison", INTERNAL, ids=lambda poison: f"{poison.name} on {poison.topic}")
