@@ -11,6 +11,8 @@ import struct
 import sys
 
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+#: else access(2), by which PostgreSQL looks for its own programs, forgets what was kept
+_PR_SET_SECUREBITS, _NO_SETUID_FIXUP = 28, 1 << 2
 _CAPABILITY_VERSION_3 = 0x20080522
 #: the narrower one first: containers often grant only the second
 _CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE = 2, 1
@@ -19,6 +21,7 @@ _CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE = 2, 1
 def main(uid: int, gid: int, orphan_signal: int, command: list[str]) -> None:
     libc = ctypes.CDLL(None)
     libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    libc.prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
