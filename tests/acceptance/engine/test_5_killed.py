@@ -206,9 +206,7 @@ async def _taken(traffic: Traffic, ids: Container[str]) -> int:
 
 def _open_attempts(engine: Engine) -> set[str]:
     with psycopg.connect(engine.up.endpoints.postgres) as connection:
-        rows = connection.execute(
-            "SELECT notification_id::text FROM ledger.attempts WHERE outcome IS NULL"
-        )
+        rows = connection.execute("SELECT id::text FROM ledger.attempts WHERE outcome IS NULL")
         return {id for (id,) in rows}
 
 
