@@ -179,6 +179,9 @@ class MemoryGroup:
             self.on_commit(offsets)
             self.committed.update(offsets)
 
+    def owner_of(self, partition: Partition) -> "MemoryConsumer | None":
+        return self._owners.get(partition)
+
     def to_give_up(self, member: "MemoryConsumer") -> list[Partition]:
         """What it has, and another is to have."""
         return [

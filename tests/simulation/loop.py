@@ -113,11 +113,12 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """Go on until a time, or until ``done`` before some step; raises ``Stuck``."""
         asyncio._set_running_loop(self)
         try:
-            while not done() and self._step(end):
-                pass
+            while not done():
+                if not self._step(end):
+                    self._now = max(self._now, end)
+                    return
         finally:
             asyncio._set_running_loop(None)
-        self._now = max(self._now, end) if not self._ready else self._now
 
     def _step(self, end: float) -> bool:
         ready, timers = self._ready, self._timers

@@ -32,7 +32,7 @@ from services.runtime.consumer import Partition
 from services.runtime.memory import MemoryLog
 from tests.simulation.vendors import Shipment, Watch
 
-__all__ = ["START", "Asked", "Oracle", "Shot", "Version"]
+__all__ = ["START", "Asked", "Cue", "Oracle", "Shot", "Version"]
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 #: (how often the topic was made anew, offset)
@@ -41,6 +41,13 @@ Version = tuple[int, int]
 _SLACK_S = 0.3
 _LONG_LEASE_S = 4.0
 _REFUSALS = tuple(kind for kind, rule in OUTCOMES.items() if rule.taken is False)
+
+
+class Cue(msgspec.Struct, frozen=True):
+    """Something to be done, once, as soon as the trace has these words."""
+
+    words: str
+    action: Callable[[], None]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -88,6 +95,7 @@ class Oracle(Watch):
         self.violations: list[str] = []
         self.counts: Counter[str] = Counter()
         self.trace: list[str] | None = None
+        self.cues: list[Cue] = []
         #: a sender may have been kept from what it had claimed
         self.deadly = False
         #: how often each claim was asked for
@@ -118,9 +126,12 @@ class Oracle(Watch):
         self._names.setdefault(thing, name)
 
     def say(self, what: str) -> None:
-        """A line of the trace."""
+        """A line of the trace; a scene may wait for it."""
         if self.trace is not None:
             self.trace.append(f"{self._now():8.3f}  {what}")
+        for cue in [cue for cue in self.cues if cue.words in what]:
+            self.cues.remove(cue)
+            cue.action()
 
     def blame(self, invariant: str, what: str) -> None:
         """A violation; only the first of a kind and subject is kept."""
@@ -129,9 +140,19 @@ class Oracle(Watch):
         if line not in self.violations:
             self.violations.append(f"{line} (at {self._now():.3f} s)")
 
+    def is_kept(self, id: NotificationId) -> bool:
+        """Whether its request still stands in the log: its topic was not made anew."""
+        asked = self.asked.get(id)
+        return asked is None or asked.version[0] >= max(self._generations.values(), default=0)
+
     def version(self, origin: Origin) -> Version:
-        generation = self._generations.setdefault(origin.topic_id, len(self._generations))
-        return generation, origin.offset
+        if origin.topic_id not in self._generations:
+            topics = {topic: self._log.topic_id(topic) for topic in map(requested, Lane)}
+            again = origin.topic_id in topics.values() and len(self._generations) >= len(topics)
+            self._generations |= {
+                id: int(again) for id in topics.values() if id not in self._generations
+            }
+        return self._generations.get(origin.topic_id, -1), origin.offset
 
     # -- the log --------------------------------------------------------------------------------
 
