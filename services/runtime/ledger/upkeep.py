@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Protocol
 
 from services.core.errors import Retryable
@@ -29,14 +30,15 @@ async def keep_up(
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Until cancelled. Any process may do it, and several at once do no harm."""
-    turn = 0
-    while True:
-        await sleep(_KEEP_EVERY_S)
-        turn += 1
+    """Until cancelled. Any process may do it, and several at once do no harm.
+
+    The first turn comes at once: it makes a ledger whole that nobody has asked anything yet.
+    """
+    for turn in count():
         try:
             await restorer.keep(ledger)
             while turn % _PURGE_EVERY == 0 and await ledger.purge(_BATCH):
                 pass
         except Retryable as error:
             get_logger().info("ledger_not_kept_up", cause=str(error))
+        await sleep(_KEEP_EVERY_S)
