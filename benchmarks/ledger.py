@@ -24,7 +24,7 @@ from services.core.identifiers import (
 from services.core.ledger import ClaimRequest, Identity, Settlement
 from services.core.outcomes import Outcome, OutcomeKind
 from services.runtime.embedded.postgres import EmbeddedPostgres
-from services.runtime.ledger.postgres import PostgresLedger
+from services.runtime.ledger.postgres import PostgresLedger, trust
 
 _ACCEPTED = Outcome(kind=OutcomeKind.ACCEPTED, provider_ref="ref")
 
@@ -75,7 +75,8 @@ async def _client(
 async def measure(dsn: str, *, batch: int, clients: int, seconds: float) -> None:
     """One run; prints its line."""
     rates, offsets = Rates(), count()
-    async with PostgresLedger(dsn, {"topic": "topic"}, connections=clients) as ledger:
+    topics = {"topic": "topic"}
+    async with PostgresLedger(dsn, topics, connections=clients, restore=trust) as ledger:
         started = time.monotonic()
         until = started + seconds
         await asyncio.gather(

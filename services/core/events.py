@@ -142,6 +142,14 @@ class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     sequence: int
     #: why this account and leg now
     reason: str = ""
+    #: where the notification was first seen, by which a ledger that was set back knows its version
+    origin: Origin | None = None
+    #: of an account with a quota: no first byte is written before this
+    opens_at: datetime | None = None
+    #: after this nobody can still be sending it
+    over_at: datetime | None = None
+    #: in the units of the account's quota
+    cost: int = 1
 
 
 class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -168,9 +176,11 @@ class NotificationClosed(Struct, frozen=True, kw_only=True, tag_field="event", t
     reason: CloseReason
     at: datetime
     detail: str = ""
-    #: of what superseded it, where something did, and where that stands in the log
+    #: what superseded it, or came while it was in flight, and where that stands in the log
     winner: NotificationId | None = None
     winner_origin: Origin | None = None
+    #: where the notification was first seen itself
+    origin: Origin | None = None
 
 
 class ReceiptReceived(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):

@@ -22,6 +22,10 @@ def started(attempt: Attempt) -> AttemptStarted:
         send_by=attempt.send_by,
         sequence=attempt.sequence,
         reason=attempt.reason,
+        origin=attempt.origin,
+        opens_at=attempt.opens_at,
+        over_at=attempt.over_at,
+        cost=attempt.cost,
     )
 
 
@@ -54,4 +58,5 @@ def closed(closing: Closing) -> NotificationClosed:
         detail=closing.detail,
         winner=closing.winner,
         winner_origin=closing.winner_origin,
+        origin=closing.origin,
     )

@@ -18,7 +18,10 @@ from services.runtime.chance import SystemChance
 from services.runtime.clock import SystemClock
 from services.runtime.codec import Codec
 from services.runtime.deployed import inspect_log
+from services.runtime.ledger.past_log import KafkaPast
 from services.runtime.ledger.postgres import PostgresLedger
+from services.runtime.ledger.restore import Restorer
+from services.runtime.ledger.upkeep import keep_up
 from services.runtime.logs import get_logger
 from services.runtime.monitoring import Monitoring
 from services.runtime.process import tell_address
@@ -28,6 +31,7 @@ from services.runtime.source import OpenSource, Ownership, RecordSource
 
 __all__ = ["serve"]
 
+_GROUPS = {lane: f"lastword.dispatch.{lane}" for lane in Lane}
 #: a claim has at least this to its deadline, so that what is sent also arrives in time
 _MARGIN_MS = 1_000
 
@@ -44,9 +48,18 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         stack.callback(monitoring.close)
         producer = LogProducer(settings.kafka, client_id="lastword-dispatch")
         stack.push_async_callback(asyncio.to_thread, producer.close)
+        codec = Codec(settings.registry)
+        restorer = Restorer(KafkaPast(settings.kafka, _GROUPS), codec.decode)
         ledger = await stack.enter_async_context(
-            PostgresLedger(settings.postgres, log.requested_ids(), margin_ms=_MARGIN_MS)
+            PostgresLedger(
+                settings.postgres,
+                log.requested_ids(),
+                margin_ms=_MARGIN_MS,
+                restore=restorer.restore,
+            )
         )
+        upkeep = asyncio.create_task(keep_up(ledger, restorer))
+        stack.callback(upkeep.cancel)
         accounts = loaded.catalogue.accounts
         requests = {name: account.concurrency for name, account in accounts.items()}
         sender = await stack.enter_async_context(HttpSender(requests, clock=clock))
@@ -59,7 +72,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             chance=SystemChance(),
             sources=_sources(settings.kafka, log.ids),
         )
-        dispatch = Dispatch(outside, loaded, accesses, PROVIDERS, Codec(settings.registry))
+        dispatch = Dispatch(outside, loaded, accesses, PROVIDERS, codec)
         tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
         get_logger().info("dispatching", metrics=monitoring.address)
         await dispatch.run(stop)
@@ -77,7 +90,6 @@ def _refuse_quotas(catalogue: Catalogue) -> None:
 
 def _sources(kafka: Mapping[str, str], topic_ids: Mapping[str, str]) -> Mapping[Lane, OpenSource]:
     def open_lane(lane: Lane, ownership: Ownership) -> RecordSource:
-        group, topic = f"lastword.dispatch.{lane}", queued(lane)
-        return KafkaSource(kafka, topic_ids, ownership, group=group, topic=topic)
+        return KafkaSource(kafka, topic_ids, ownership, group=_GROUPS[lane], topic=queued(lane))
 
     return {lane: partial(open_lane, lane) for lane in Lane}

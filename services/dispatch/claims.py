@@ -9,11 +9,10 @@ from services.core.events import CloseReason
 from services.core.identifiers import AccountName
 from services.core.ledger import Attempt, ClaimAnswer, ClaimRefused, ClaimRequest
 from services.core.ports import Content
-from services.core.publications import closed, settled, started
 from services.core.templates import RenderError, Templates
 from services.dispatch.closes import Closes, identity_of
 from services.dispatch.decide import recall
-from services.dispatch.log import Outgoing
+from services.dispatch.log import Outgoing, told
 from services.dispatch.pending import Candidate, Choice
 from services.dispatch.state import DispatchState
 from services.runtime.logs import get_logger
@@ -64,7 +63,7 @@ class Claims:
         events: list[Outgoing] = []
         done: list[Candidate] = []
         for (choice, content), answer in zip(rendered, answers, strict=True):
-            events += _published(answer)
+            events += told(answer)
             if answer.refused is not None:
                 self._refused(choice, answer, answer.refused, done)
                 continue
@@ -72,8 +71,8 @@ class Claims:
             attempt = answer.attempts[-1]
             flights.append(Flight(choice.candidate, choice.account, attempt, content, send_by))
             # the others' ends this answer does not tell: they revive, and are told at their claim
-            told = {closing.id for closing in answer.closings}
-            done += (loser for loser in choice.losers if loser.id in told)
+            closed = {closing.id for closing in answer.closings}
+            done += (loser for loser in choice.losers if loser.id in closed)
         await self._state.log.publish(events)
         self._state.finish(done)
         return flights
@@ -133,14 +132,3 @@ class Claims:
 
     def _land(self, choice: Choice) -> None:
         self._state.accounts.end(choice.account, None, self._state.now(), 0.0)
-
-
-def _published(answer: ClaimAnswer) -> list[Outgoing]:
-    """What the answer makes known: ends found in the ledger, the start granted, the closings."""
-    ends = [settled(attempt) for attempt in answer.attempts if attempt.outcome is not None]
-    starts = [started(attempt) for attempt in answer.attempts]
-    both: list[Outgoing] = []
-    for start in starts:
-        both.append(start)
-        both += [end for end in ends if end.attempt == start.attempt]
-    return [*both, *(closed(closing) for closing in answer.closings)]

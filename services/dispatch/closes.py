@@ -18,6 +18,7 @@ from services.core.ledger import (
     Verdict,
 )
 from services.core.publications import closed
+from services.dispatch.log import told
 from services.dispatch.offsets import Place
 from services.dispatch.pending import Candidate, Version
 from services.dispatch.state import DispatchState
@@ -100,8 +101,8 @@ class Closes:
         state = self._state
         looks = [_look(candidate, state.chance.claim_id()) for candidate in candidates]
         answers = await state.asked(lambda: state.ledger.claim(looks))
-        closings = [closing for answer in answers for closing in answer.closings]
-        await state.log.publish([closed(closing) for closing in closings])
+        # one that is unknown is done with here, so the log has to know that it is
+        await state.log.publish([event for answer in answers for event in told(answer)])
         return {
             candidate.id: state.now() if answer.retry_at is None else answer.retry_at.timestamp()
             for candidate, answer in zip(candidates, answers, strict=True)

@@ -27,6 +27,7 @@ _CLAIMS_AT_ONCE = 3
 #: choosing looks again after this, though nothing seems to have changed
 _IDLE_S = 1.0
 _COUNT_EVERY_S = 5.0
+_LOOK_S = 0.03
 
 
 class Engine:
@@ -72,7 +73,7 @@ class Engine:
         try:
             async with asyncio.timeout(timeout_s):
                 while any(_stands_on(c, partitions) for c in self._state.table.out()):
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(_LOOK_S)
         except TimeoutError:
             return False
         return True

@@ -6,6 +6,8 @@ from typing import Protocol
 
 from services.core.errors import Retryable
 from services.core.events import AttemptSettled, AttemptStarted, NotificationClosed
+from services.core.ledger import ClaimAnswer
+from services.core.publications import closed, settled, started
 from services.core.topics import ATTEMPTS
 from services.runtime.codec import Codec
 from services.runtime.logs import get_logger
@@ -13,7 +15,7 @@ from services.runtime.metrics import ATTEMPTS as ATTEMPTS_METRIC
 from services.runtime.metrics import CLOSED
 from services.runtime.producer import OutRecord
 
-__all__ = ["AttemptLog", "Outgoing", "Publisher"]
+__all__ = ["AttemptLog", "Outgoing", "Publisher", "told"]
 
 Outgoing = AttemptStarted | AttemptSettled | NotificationClosed
 
@@ -57,3 +59,14 @@ class AttemptLog:
             key=str(event.notification_id).encode(),
             value=self._codec.encode(event),
         )
+
+
+def told(answer: ClaimAnswer) -> list[Outgoing]:
+    """What an answer makes known: ends found in the ledger, the start granted, the closings."""
+    ends = [settled(attempt) for attempt in answer.attempts if attempt.outcome is not None]
+    starts = [started(attempt) for attempt in answer.attempts]
+    both: list[Outgoing] = []
+    for start in starts:
+        both.append(start)
+        both += [end for end in ends if end.attempt == start.attempt]
+    return [*both, *(closed(closing) for closing in answer.closings)]

@@ -23,6 +23,8 @@ from services.runtime.source import Ownership
 
 __all__ = ["Assign", "MemoryConsumer", "MemoryGroup", "MemoryLog", "MemoryProducer", "take_turns"]
 
+#: how long a batch waits where something came lately
+_SOON_S = 0.1
 #: which member, by its place among them, is to have each of these partitions
 Assign: TypeAlias = Callable[[Sequence[Partition], int], Sequence[int]]
 
@@ -222,7 +224,7 @@ class MemoryConsumer:
         most: int = 500,
         wait_s: float = 2.0,
     ) -> None:
-        """``wait_s``: how long a batch waits for its first record."""
+        """``wait_s``: how long a batch waits for its first record where nothing came lately."""
         self.topics = tuple(topics)
         self._log = log
         self._group = log.group(group)
@@ -232,14 +234,17 @@ class MemoryConsumer:
         #: the next offset to read of each partition that it has, or still thinks that it has
         self._positions: dict[Partition, int] = {}
         self._held = False
+        self._is_idle = False
 
     async def batch(self) -> Sequence[Record]:
         await self._follow()
         first = self._take(1)
         if not first:
-            await self._log.changed(self.topics, self._wait_s)
+            soon = min(self._wait_s, _SOON_S)
+            await self._log.changed(self.topics, self._wait_s if self._is_idle else soon)
             await self._follow()
             first = self._take(1)
+        self._is_idle = not first
         # the client library takes partitions away in the middle of a batch, too
         await self._let_go()
         return [*first, *self._take(self._most - 1)] if first else []

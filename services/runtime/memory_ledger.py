@@ -5,6 +5,7 @@ call is one transaction: nothing in it awaits, so nothing comes between. Time is
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from datetime import datetime, timedelta
 
 from services.core.events import CloseReason
@@ -23,13 +24,16 @@ from services.core.ledger import (
     Settlement,
     SettlementAnswer,
     Unannounced,
+    Unconfirmed,
     Unresolved,
     Verdict,
 )
 from services.core.outcomes import OutcomeKind
 from services.core.quota import Quota
+from services.core.restoring import Life, LogPartition, Made, Past
 from services.runtime.ledger.memory_claims import Claiming
 from services.runtime.ledger.memory_ends import Ending
+from services.runtime.ledger.memory_past import Restoring
 from services.runtime.ledger.memory_rows import (
     TAKEN_BEFORE,
     NotificationRow,
@@ -57,14 +61,35 @@ class MemoryLedger:
     ) -> None:
         """As ``PostgresLedger``; ``now`` is the time that everything is decided by."""
         self._now = now
+        self._margin = margin_ms * _MS
+        self._quotas = quotas or {}
         self._lifetime = lifetime
-        self._confirmed_at = now()
-        self.rows = Rows()
+        self._life = 1
+        self._seen_at = now()
+        self._confirmed_at: datetime | None = now()
+        self._stand_on(Rows())
         self.rows.know_topics(topics)
+
+    def _stand_on(self, rows: Rows) -> None:
+        self.rows = rows
         self._claiming = Claiming(
-            self.rows, margin=margin_ms * _MS, quotas=quotas or {}, lifetime=lifetime
+            rows, margin=self._margin, quotas=self._quotas, lifetime=self._lifetime
         )
-        self._ending = Ending(self.rows)
+        self._ending = Ending(rows)
+        self._restoring = Restoring(rows, self._quotas)
+
+    def snapshot(self) -> Rows:
+        """All that it knows now, to be set back to."""
+        return deepcopy(self.rows)
+
+    def set_back(self, to: Rows) -> None:
+        """As a restored copy, or a standby that was promoted: it knows only this.
+
+        It decides nothing before it is confirmed. With its last ``snapshot`` it only starts anew.
+        """
+        self._stand_on(deepcopy(to))
+        self._life += 1
+        self._seen_at, self._confirmed_at = self._now(), None
 
     def know(self, topics: Mapping[str, str]) -> None:
         """Topics' ids by name, as another process that opens the ledger brings them."""
@@ -85,33 +110,33 @@ class MemoryLedger:
     # -- the port -------------------------------------------------------------------------------
 
     async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
-        now = self._now()
+        now = self._decided_at()
         self.rows.know((i for r in requests for i in (r.identity, *r.losers)), now)
         return [self._claiming.claim_one(request, now) for request in requests]
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettlementAnswer]:
-        now = self._now()
+        now = self._decided_at()
         return [self._ending.settle_one(settlement, now) for settlement in settlements]
 
     async def close(self, verdicts: Sequence[Verdict]) -> Sequence[Closing | None]:
-        now = self._now()
+        now = self._decided_at()
         self.rows.know((verdict.identity for verdict in verdicts), now)
         return [self._ending.close_one(verdict, now) for verdict in verdicts]
 
     async def cancel(self, cancellations: Sequence[Cancellation]) -> Sequence[Closing]:
-        now = self._now()
+        now = self._decided_at()
         closings = [self._ending.cancel_one(cancellation, now) for cancellation in cancellations]
         return [closing for closing in closings if closing is not None]
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
         """What reconciling says of unknown attempts; an answer each, in order."""
-        now = self._now()
+        now = self._decided_at()
         return [self._ending.resolve_one(resolution, now) for resolution in resolutions]
 
     async def abandon(self, most: int) -> Sequence[Attempt]:
         """Call open attempts unknown that nobody can still be sending; those attempts."""
-        now = self._now()
-        if now < self._confirmed_at + GRACE_MS * _MS:
+        now = self._decided_at()
+        if self._confirmed_at is None or now < self._confirmed_at + GRACE_MS * _MS:
             return []
         over = self.rows.attempts(lambda a: a.outcome is None and over_at(a) < now)
         over.sort(key=lambda a: (over_at(a), a.id))
@@ -154,7 +179,7 @@ class MemoryLedger:
 
     async def purge(self, most: int) -> int:
         """Forget up to so many notifications, and keys, that ended a lifetime ago; how many."""
-        before = self._now() - self._lifetime
+        before = self._decided_at() - self._lifetime
         rows, keys = self.rows.notifications, self.rows.keys
         ended = [r for r in rows.values() if r.closing and r.closing.at < before and r.announced]
         for row in ended[:most]:
@@ -168,6 +193,38 @@ class MemoryLedger:
         for name in idle[:most]:
             del keys[name]
         return len(ended[:most]) + len(idle[:most])
+
+    # -- a ledger that was set back ---------------------------------------------------------------
+
+    def _decided_at(self) -> datetime:
+        """The time that a call decides by; none decides before this life is confirmed."""
+        if self._confirmed_at is None:
+            raise Unconfirmed("the ledger was not compared with the log yet")
+        return self._now()
+
+    async def live(self) -> Life:
+        return Life(
+            life=str(self._life),
+            confirmed=self._confirmed_at is not None,
+            over_ms=(self._now() - self._seen_at) // _MS,
+            empty=not self.rows.claims,
+        )
+
+    async def kept_offsets(self) -> Mapping[LogPartition, int]:
+        return dict(self.rows.offsets)
+
+    async def make_whole(self, past: Past) -> Made:
+        return self._restoring.make_whole(past, self._now())
+
+    async def confirm(self, life: str) -> bool:
+        if life != str(self._life):
+            return False
+        self._confirmed_at = self._confirmed_at or self._now()
+        return True
+
+    async def keep_offsets(self, offsets: Mapping[LogPartition, int]) -> None:
+        self._decided_at()
+        self.rows.offsets.update(offsets)
 
 
 def _identity(row: NotificationRow) -> Identity:

@@ -7,6 +7,8 @@ from itertools import count
 from typing import Protocol
 from uuid import UUID
 
+import psycopg
+
 from services.core.events import Channel, CloseReason
 from services.core.identifiers import (
     AccountName,
@@ -28,7 +30,9 @@ from services.core.ledger import (
 )
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Per, Quota
-from services.runtime.ledger.postgres import PostgresLedger
+from services.core.restoring import RestorableLedger
+from services.runtime.ledger.memory_rows import Rows
+from services.runtime.ledger.postgres import PostgresLedger, trust
 from services.runtime.memory_ledger import MemoryLedger
 
 __all__ = [
@@ -40,6 +44,7 @@ __all__ = [
     "TOPIC_ID",
     "Bench",
     "Hands",
+    "WholeLedger",
     "claimed",
     "ending",
     "identity",
@@ -75,43 +80,90 @@ class Hands:
         self.at += timedelta(seconds=seconds)
 
 
+class WholeLedger(SweptLedger, RestorableLedger, Protocol):
+    """All that a ledger is asked by anybody."""
+
+
 class Bench(Protocol):
     """One ledger under test."""
 
     hands: Hands
     #: opened for the topic ``TOPIC``, whose id is ``TOPIC_ID``
-    ledger: SweptLedger
+    ledger: WholeLedger
 
-    def opened(self, topics: Mapping[str, str]) -> AbstractAsyncContextManager[SweptLedger]:
+    def opened(self, topics: Mapping[str, str]) -> AbstractAsyncContextManager[WholeLedger]:
         """The same ledger as another process opens it, which knows these topics."""
+        ...
+
+    def remember(self) -> None:
+        """What the ledger holds now is what ``set_back`` will bring back."""
+        ...
+
+    def set_back(self) -> None:
+        """A new life begins, with what was remembered last; with all, if nothing was."""
         ...
 
 
 class _Memory:
     def __init__(self) -> None:
         self.hands = Hands()
-        self.ledger: SweptLedger = self._own({TOPIC: TOPIC_ID})
-
-    def _own(self, topics: Mapping[str, str]) -> MemoryLedger:
-        self._memory = MemoryLedger(topics, now=self.hands.now, quotas=QUOTAS)
-        return self._memory
+        self._memory = MemoryLedger({TOPIC: TOPIC_ID}, now=self.hands.now, quotas=QUOTAS)
+        self.ledger: WholeLedger = self._memory
+        self._remembered: Rows | None = None
 
     @asynccontextmanager
-    async def opened(self, topics: Mapping[str, str]) -> AsyncIterator[SweptLedger]:
+    async def opened(self, topics: Mapping[str, str]) -> AsyncIterator[WholeLedger]:
         self._memory.know(topics)
         yield self._memory
 
+    def remember(self) -> None:
+        self._remembered = self._memory.snapshot()
+
+    def set_back(self) -> None:
+        self._memory.set_back(self._remembered or self._memory.snapshot())
+
+
+#: what of the tables a copy brings back
+_TABLES = ("notifications", "keys", "attempts", "accounts", "cells", "offsets")
+
 
 class _Postgres:
-    def __init__(self, dsn: str, hands: Hands, ledger: SweptLedger) -> None:
+    def __init__(self, dsn: str, hands: Hands, ledger: WholeLedger) -> None:
         self._dsn = dsn
         self.hands = hands
         self.ledger = ledger
+        self._admin = psycopg.connect(dsn, autocommit=True)
+        self._remembered = False
 
     @asynccontextmanager
-    async def opened(self, topics: Mapping[str, str]) -> AsyncIterator[SweptLedger]:
-        async with PostgresLedger(self._dsn, topics, now=self.hands.now, quotas=QUOTAS) as ledger:
+    async def opened(self, topics: Mapping[str, str]) -> AsyncIterator[WholeLedger]:
+        async with _postgres(self._dsn, topics, self.hands) as ledger:
             yield ledger
+
+    def remember(self) -> None:
+        copies = [f"CREATE TABLE copy.{name} AS TABLE ledger.{name}" for name in _TABLES]
+        self._run("DROP SCHEMA IF EXISTS copy CASCADE", "CREATE SCHEMA copy", *copies)
+        self._remembered = True
+
+    def set_back(self) -> None:
+        """As a dump that is restored into the running server."""
+        if not self._remembered:
+            self.remember()
+        emptied = [f"TRUNCATE ledger.{name}" for name in _TABLES]
+        filled = [f"INSERT INTO ledger.{name} TABLE copy.{name}" for name in _TABLES]
+        sequence = "SELECT setval('ledger.grants', (SELECT count(*) + 1 FROM copy.attempts), false)"
+        self._run(*emptied, *filled, sequence)
+
+    def _run(self, *statements: str) -> None:
+        for statement in statements:
+            self._admin.execute(statement.encode())
+
+    def close(self) -> None:
+        self._admin.close()
+
+
+def _postgres(dsn: str, topics: Mapping[str, str], hands: Hands) -> PostgresLedger:
+    return PostgresLedger(dsn, topics, now=hands.now, quotas=QUOTAS)
 
 
 @asynccontextmanager
@@ -124,8 +176,11 @@ async def open_memory(_dsn: Callable[[], str]) -> AsyncIterator[Bench]:
 async def open_postgres(dsn: Callable[[], str]) -> AsyncIterator[Bench]:
     """The real one; ``dsn`` makes its database."""
     own, hands = dsn(), Hands()
-    async with PostgresLedger(own, {TOPIC: TOPIC_ID}, now=hands.now, quotas=QUOTAS) as ledger:
-        yield _Postgres(own, hands, ledger)
+    async with _postgres(own, {TOPIC: TOPIC_ID}, hands) as ledger:
+        await trust(ledger)
+        bench = _Postgres(own, hands, ledger)
+        yield bench
+        bench.close()
 
 
 #: every ledger that there is, by name: what is listed here has to pass the suite

@@ -9,8 +9,15 @@ import pytest
 
 from services.core.events import CloseReason
 from services.core.identifiers import SupersessionKey
-from services.core.ledger import Cancellation, ClaimRefused, Identity, Verdict
-from services.core.outcomes import OutcomeKind
+from services.core.ledger import (
+    LONGEST_LEASE_MS,
+    Cancellation,
+    ClaimRefused,
+    Identity,
+    Settlement,
+    Verdict,
+)
+from services.core.outcomes import Outcome, OutcomeKind
 from tests.conformance.ledgers import (
     KEY,
     TOPIC,
@@ -143,6 +150,13 @@ async def test_p8_what_was_settled_is_answered_whole_so_that_a_replay_says_the_s
     assert (first.attempts, first.closings) == (second.attempts, second.closings)
 
 
+async def test_p11_no_lease_is_longer_than_a_ledger_that_was_set_back_waits(
+    bench: Bench,
+) -> None:
+    answer = await claimed(bench.ledger, request(bench, identity(10), lease_ms=60_000))
+    assert answer.lease_left_ms == LONGEST_LEASE_MS
+
+
 async def test_p12_the_same_claim_id_reads_its_grant_again(bench: Bench) -> None:
     asked = request(bench, identity(10))
     first = await claimed(bench.ledger, asked)
@@ -191,6 +205,20 @@ async def test_p12_asked_again_when_another_has_the_key_it_is_voided(bench: Benc
     await settled(bench.ledger, newer, OutcomeKind.ACCEPTED)
     after = await claimed(bench.ledger, request(bench, older.identity, attempt=2))
     assert [closing.reason for closing in after.closings] == [CloseReason.SUPERSEDED]
+
+
+async def test_p15_a_batch_settles_each_of_its_claims_on_its_own(bench: Bench) -> None:
+    kinds = (OutcomeKind.ACCEPTED, OutcomeKind.REFUSED_BATCH, OutcomeKind.UNKNOWN)
+    batch = [request(bench, identity(10, f"default:{kind}:t")) for kind in kinds]
+    await bench.ledger.claim(batch)
+    answers = await bench.ledger.settle(
+        [
+            Settlement(claim_id=asked.claim_id, outcome=Outcome(kind=kind))
+            for asked, kind in zip(batch, kinds, strict=True)
+        ]
+    )
+    assert [a.attempt and a.attempt.outcome for a in answers] == list(kinds)
+    assert [a.closing and a.closing.reason for a in answers] == [CloseReason.SENT, None, None]
 
 
 async def test_p16_an_attempt_that_may_have_been_taken_allows_no_other(bench: Bench) -> None:
@@ -279,20 +307,22 @@ async def test_settling_twice_changes_nothing(bench: Bench) -> None:
     assert await settled(bench.ledger, asked, OutcomeKind.UNAVAILABLE) is CloseReason.SENT
 
 
-async def test_too_close_to_its_deadline_it_is_expired_instead(bench: Bench) -> None:
+async def test_p11_too_close_to_its_deadline_it_is_expired_instead(bench: Bench) -> None:
     answer = await claimed(bench.ledger, request(bench, identity(10), seconds=0.249))
     assert [closing.reason for closing in answer.closings] == [CloseReason.EXPIRED]
     assert (await claimed(bench.ledger, request(bench, identity(11), seconds=0.25))).refused is None
 
 
-async def test_a_lease_never_outlives_the_deadline(bench: Bench) -> None:
+async def test_p11_a_lease_never_outlives_the_deadline(bench: Bench) -> None:
     asked = request(bench, identity(10), seconds=2, lease_ms=60_000)
     answer = await claimed(bench.ledger, asked)
     assert answer.lease_left_ms == 2_000
     assert answer.attempts[-1].send_by == asked.deadline
 
 
-async def test_a_cancelled_key_stays_cancelled_for_what_is_read_later(bench: Bench) -> None:
+async def test_p8_a_cancelled_key_stays_cancelled_for_what_is_read_later(
+    bench: Bench,
+) -> None:
     await bench.ledger.cancel([Cancellation(key=KEY, origin=place(20))])
     older = await claimed(bench.ledger, request(bench, identity(19)))
     assert [closing.reason for closing in older.closings] == [CloseReason.CANCELLED]
@@ -321,7 +351,7 @@ async def test_a_cancel_by_id_supersedes_nothing_that_is_newer_than_what_it_canc
     assert (await claimed(bench.ledger, request(bench, newer))).refused is None
 
 
-async def test_a_cancel_under_another_key_cancels_nothing(bench: Bench) -> None:
+async def test_p6_a_cancel_under_another_key_cancels_nothing(bench: Bench) -> None:
     who = identity(10)
     other = SupersessionKey("default:other:t")
     assert await bench.ledger.cancel([Cancellation(key=other, origin=place(20), id=who.id)]) == []

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from services.runtime.ledger.postgres import PostgresLedger
+from services.runtime.ledger.postgres import PostgresLedger, trust
 from services.runtime.memory_ledger import MemoryLedger
 from tests.conformance.histories import LIFETIME, QUOTAS, STEPS, Step, World
 from tests.conformance.ledgers import TOPIC, TOPIC_ID, Hands
@@ -37,6 +37,7 @@ class Real:
             lifetime=LIFETIME,
         )
         self.loop.run(self.ledger.__aenter__())
+        self.loop.run(trust(self.ledger))
         self._admin = psycopg.connect(dsn, autocommit=True)
 
     def fresh(self) -> World:

@@ -16,13 +16,13 @@ from services.core.identifiers import AccountName, ClaimId, NotificationId
 from services.core.ledger import Cancellation, ClaimRequest, Identity, Verdict
 from services.core.outcomes import OutcomeKind
 from services.core.quota import Per, Quota
-from services.runtime.ledger.postgres import PostgresLedger
+from services.runtime.ledger.postgres import PostgresLedger, trust
 from tests.conformance.ledgers import ACCOUNT, TOPIC, TOPIC_ID, identity, settled
 
 
 @pytest.fixture
 async def ledger(database: str) -> AsyncIterator[PostgresLedger]:
-    async with PostgresLedger(database, {TOPIC: TOPIC_ID}) as opened:
+    async with PostgresLedger(database, {TOPIC: TOPIC_ID}, restore=trust) as opened:
         yield opened
 
 
@@ -68,7 +68,7 @@ async def test_p4_concurrent_claimers_never_share_a_key_nor_grant_an_older_after
                     await settled(own, asked, kind)
         return granted
 
-    async with PostgresLedger(database, {TOPIC: TOPIC_ID}) as second:
+    async with PostgresLedger(database, {TOPIC: TOPIC_ID}, restore=trust) as second:
         shares = await asyncio.gather(*(claimer(one) for one in (ledger, second) for _ in range(4)))
         assert (ledger.deadlocks, second.deadlocks) == (0, 0)
     by_sequence = sorted((grant for share in shares for grant in share), key=lambda g: g[1])
@@ -115,8 +115,8 @@ async def test_p4_whatever_is_called_at_once_no_attempt_is_granted_twice_and_not
             await own.abandon(10)
 
     async with (
-        PostgresLedger(database, {TOPIC: TOPIC_ID}) as one,
-        PostgresLedger(database, {TOPIC: TOPIC_ID}) as two,
+        PostgresLedger(database, {TOPIC: TOPIC_ID}, restore=trust) as one,
+        PostgresLedger(database, {TOPIC: TOPIC_ID}, restore=trust) as two,
     ):
         work = [claimer(one), claimer(two), claimer(one), ender(one), ender(two)]
         await asyncio.gather(*work)
@@ -155,8 +155,8 @@ async def test_p10_concurrent_claimers_are_never_granted_more_than_the_quota(
             await asyncio.sleep(0.02)
 
     async with (
-        PostgresLedger(database, {TOPIC: TOPIC_ID}, quotas=quotas) as one,
-        PostgresLedger(database, {TOPIC: TOPIC_ID}, quotas=quotas) as two,
+        PostgresLedger(database, {TOPIC: TOPIC_ID}, quotas=quotas, restore=trust) as one,
+        PostgresLedger(database, {TOPIC: TOPIC_ID}, quotas=quotas, restore=trust) as two,
     ):
         await asyncio.gather(*(claimer(own) for own in (one, two) for _ in range(4)))
         assert (one.deadlocks, two.deadlocks) == (0, 0)

@@ -5,7 +5,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.simulation.play import play
+from tests.simulation.play import lives, play
 
 
 def main() -> int:
@@ -33,14 +33,13 @@ def _one(seed: int, trace: bool) -> int:
 def _many(seeds: range, most: int) -> int:
     started, failed, played, steps = time.perf_counter(), 0, 0, 0
     counts: Counter[str] = Counter()
-    for seed in seeds:
-        life = play(seed)
+    for life in lives(seeds):
         played += 1
         steps += life.steps
         counts.update(life.counts)
         if life.violations:
             failed += 1
-            _print(f"seed {seed}:", *(f"  {line}" for line in life.violations))
+            _print(f"seed {life.seed}:", *(f"  {line}" for line in life.violations))
             if failed >= most:
                 break
     took = time.perf_counter() - started

@@ -1,8 +1,9 @@
 """The ports of the engine, over the simulated network; the oracle sees what really happened."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from services.core.errors import Retryable
@@ -16,11 +17,15 @@ from services.core.ledger import (
     Settlement,
     SettlementAnswer,
     Unannounced,
+    Unconfirmed,
     Unresolved,
     Verdict,
 )
 from services.core.record import Record
+from services.core.restoring import Life, LogPartition, Made, Past
+from services.core.topics import ATTEMPTS
 from services.runtime.consumer import Partition
+from services.runtime.ledger.restore import Restorer
 from services.runtime.memory import MemoryConsumer, MemoryLog
 from services.runtime.memory_ledger import MemoryLedger
 from services.runtime.producer import OutRecord
@@ -30,6 +35,7 @@ from tests.simulation.oracle import START, Oracle
 
 __all__ = [
     "HostClock",
+    "MemoryPast",
     "NetworkLedger",
     "NetworkPublisher",
     "NetworkSource",
@@ -138,10 +144,56 @@ class NetworkSource:
         await self._consumer.close()
 
 
+class MemoryPast:
+    """The log as a ledger that was set back is compared with it."""
+
+    def __init__(self, host: str, network: Network, log: MemoryLog, groups: Mapping[str, str]):
+        """``groups``: of dispatch, by the topic that they read."""
+        self._host = host
+        self._network = network
+        self._log = log
+        self._groups = groups
+
+    async def ends(self) -> Mapping[LogPartition, int]:
+        return await self._network.call(self._host, LOG, self._ends)
+
+    async def done(self) -> Mapping[LogPartition, int]:
+        def done() -> Mapping[LogPartition, int]:
+            attempts = {p: end for p, end in self._ends().items() if p[0] == ATTEMPTS}
+            committed = [self._log.group(group).committed for group in self._groups.values()]
+            return {place: at for each in (attempts, *committed) for place, at in each.items()}
+
+        return await self._network.call(self._host, LOG, done)
+
+    async def read(
+        self, starts: Mapping[LogPartition, int], ends: Mapping[LogPartition, int]
+    ) -> AsyncIterator[Sequence[Record]]:
+        for place, end in ends.items():
+            start = starts[place]
+            if start < end:
+                read = partial(self._log.read, place, start, end - start)
+                yield await self._network.call(self._host, LOG, read)
+
+    def _ends(self) -> dict[LogPartition, int]:
+        topics = (ATTEMPTS, *self._groups)
+        places = [(topic, n) for topic in topics for n in range(self._log.partitions)]
+        return {place: self._log.end(place) for place in places}
+
+
 class NetworkLedger:
     """The ledger as one process reaches it."""
 
-    def __init__(self, host: str, network: Network, ledger: MemoryLedger, oracle: Oracle) -> None:
+    def __init__(
+        self,
+        host: str,
+        network: Network,
+        ledger: MemoryLedger,
+        oracle: Oracle,
+        restorer: Restorer | None = None,
+    ) -> None:
+        """``restorer``: what makes it whole where it was set back, as ``PostgresLedger`` has it."""
+        self._restorer = restorer
+        self._restoring = asyncio.Lock()
         self._host = host
         self._network = network
         self._ledger = ledger
@@ -199,7 +251,34 @@ class NetworkLedger:
     async def announce(self, ids: Sequence[NotificationId]) -> None:
         await self._call(lambda: at_once(self._ledger.announce(ids)))
 
+    # -- a ledger that was set back ---------------------------------------------------------------
+
+    async def live(self) -> Life:
+        return await self._ask(lambda: at_once(self._ledger.live()))
+
+    async def kept_offsets(self) -> Mapping[LogPartition, int]:
+        return await self._ask(lambda: at_once(self._ledger.kept_offsets()))
+
+    async def make_whole(self, past: Past) -> Made:
+        return await self._ask(lambda: at_once(self._ledger.make_whole(past)))
+
+    async def confirm(self, life: str) -> bool:
+        return await self._ask(lambda: at_once(self._ledger.confirm(life)))
+
+    async def keep_offsets(self, offsets: Mapping[LogPartition, int]) -> None:
+        await self._call(lambda: at_once(self._ledger.keep_offsets(offsets)))
+
     async def _call(self, work: Callable[[], _T]) -> _T:
+        while True:
+            try:
+                return await self._ask(work)
+            except Unconfirmed:
+                if self._restorer is None:
+                    raise
+            async with self._restoring:
+                await self._restorer.restore(self)
+
+    async def _ask(self, work: Callable[[], _T]) -> _T:
         def watched() -> _T:
             result = work()
             # what is over ends on the way, whatever was asked

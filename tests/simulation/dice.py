@@ -74,6 +74,8 @@ class Weather(Struct, frozen=True, kw_only=True):
     cuts: int = 0
     ledger_outages: int = 0
     provider_outages: int = 0
+    #: the ledger forgets what it decided last
+    set_backs: int = 0
     #: seconds that the hosts' wall clocks may be off
     clocks_off: float = 0.0
 
@@ -82,7 +84,7 @@ class Weather(Struct, frozen=True, kw_only=True):
         """A claim may be left behind by whoever made it."""
         lasting = (self.crash_in_call, self.ledger_deaf, self.ledger_late, self.slow)
         once = (self.crashes, self.stops, self.pauses, self.cuts, self.ledger_outages)
-        return any((*lasting, *once))
+        return any((*lasting, *once, self.set_backs))
 
     @property
     def is_calm(self) -> bool:
@@ -118,4 +120,5 @@ def draw_weather(dice: Dice) -> Weather:
         cuts=count(2),
         ledger_outages=count(2),
         provider_outages=count(3),
+        set_backs=dice.whole(1, 2) if dice.maybe(0.15) else 0,
     )

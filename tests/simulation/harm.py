@@ -33,6 +33,7 @@ class Harm:
             (weather.cuts, self._cut),
             (weather.ledger_outages, self._ledger_away),
             (weather.provider_outages, self._provider_away),
+            (weather.set_backs, world.set_the_ledger_back),
         ):
             harms += [(self._dice.whole(0, _STEPS), harm) for _ in range(count)]
         self._harms = sorted(harms, key=lambda harm: harm[0], reverse=True)

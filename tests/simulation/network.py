@@ -85,7 +85,11 @@ class Network:
         if not self.is_through(caller, service):
             self.later(_GIVES_UP_AFTER_S, _fail, answer)
             return
-        result = work()
+        try:
+            result = work()
+        except Retryable as error:
+            self.later(self.delay(), _fail, answer, error)
+            return
         self._dies(caller)
         mute = self.weather.ledger_mute if service == LEDGER else self.weather.log_mute
         if self._dice.maybe(mute):
@@ -104,6 +108,6 @@ class Network:
             self.kill(caller)
 
 
-def _fail(answer: "asyncio.Future[object]") -> None:
+def _fail(answer: "asyncio.Future[object]", error: Retryable | None = None) -> None:
     if not answer.done():
-        answer.set_exception(Retryable("no answer"))
+        answer.set_exception(error or Retryable("no answer"))

@@ -75,6 +75,8 @@ class Shot(msgspec.Struct):
     written_at: float | None = None
     taken: int = 0
     dropped: bool = False
+    #: the ledger was set back to before it
+    forgotten: bool = False
 
     @property
     def may_be_taken(self) -> bool:
@@ -109,8 +111,11 @@ class Oracle(Watch):
         self.raised: list[tuple[str, Version, NotificationId | None]] = []
         self.shots: dict[tuple[NotificationId, int], Shot] = {}
         self.closings: dict[NotificationId, Closing] = {}
+        #: of a life of the ledger that is forgotten
+        self.past_closings: dict[NotificationId, Closing] = {}
         self.published: dict[NotificationId, NotificationClosed] = {}
         self.started: set[tuple[NotificationId, int]] = set()
+        self.told: dict[tuple[NotificationId, int], OutcomeKind] = {}
         self._passed_on: set[Origin] = set()
         self._buried: set[tuple[str, int, int]] = set()
         self._generations: dict[str, int] = {}
@@ -209,6 +214,7 @@ class Oracle(Watch):
                 self.started.add((id, attempt))
                 self.say(f"published: {self.name(id)} attempt {attempt} started")
             case AttemptSettled(notification_id=id, attempt=attempt, outcome=outcome):
+                self._told((id, attempt), outcome)
                 self.say(f"published: {self.name(id)} attempt {attempt} {outcome}")
             case NotificationClosed(notification_id=id, reason=reason):
                 self.say(f"published: {self.name(id)} closed as {reason}")
@@ -221,6 +227,9 @@ class Oracle(Watch):
 
     def _same_closing(self, id: NotificationId, reason: CloseReason) -> None:
         held = self.closings.get(id)
+        if held is None and id in self.past_closings:
+            # by somebody who was told before the ledger was set back: from now on it stands
+            held = self.closings[id] = self.past_closings[id]
         if held is None or held.reason is not reason:
             self.blame("I1", f"{self.name(id)} is told closed as {reason}, and held as {held}")
 
@@ -263,7 +272,7 @@ class Oracle(Watch):
         place = (attempt.id, attempt.attempt)
         known = self.shots.get(place)
         send_by = (attempt.send_by - START).total_seconds()
-        if known is not None:
+        if known is not None and not self._is_void(known, place):
             self._granted_again(known, attempt, send_by, timeout_ms)
             return
         shot = Shot(
@@ -299,7 +308,9 @@ class Oracle(Watch):
             self.blame("I1", f"{name} is claimed after it was closed")
         if number > 1 and (shot.id, number - 1) not in self.shots:
             self.blame("I2", f"attempt {number} of {name} has no one before it")
-        for other in self.shots.values():
+        for place, other in self.shots.items():
+            if self._is_void(other, place):
+                continue
             if other.id == shot.id:
                 if other.may_be_taken or other.outcome not in _REFUSALS:
                     self.blame("I2", f"attempt {number} of {name} though one may have been taken")
@@ -317,10 +328,36 @@ class Oracle(Watch):
         """A newer one of its key that was claimed or closed."""
         for other in self.by_key[asked.key]:
             if other.version > asked.version and (
-                (other.id, 1) in self.shots or (other.id in self.closings and not claimed_only)
+                self._was_claimed(other) or (other.id in self.closings and not claimed_only)
             ):
                 return other.id
         return None
+
+    def _was_claimed(self, asked: Asked) -> bool:
+        first = (asked.id, 1)
+        return first in self.shots and not self._is_void(self.shots[first], first)
+
+    # -- a ledger that is set back ----------------------------------------------------------------
+
+    def set_back(self) -> None:
+        """It may have forgotten whatever it decided; only what was told stands."""
+        self.say("the ledger is set back")
+        for place, shot in self.shots.items():
+            shot.forgotten = True
+            shot.outcome = self.told.get(place)
+        self.past_closings |= self.closings
+        self.closings = {id: held for id, held in self.closings.items() if id in self.published}
+
+    def _told(self, place: tuple[NotificationId, int], outcome: OutcomeKind) -> None:
+        """What is told stands, though the ledger may have forgotten it meanwhile."""
+        self.told[place] = outcome
+        shot = self.shots.get(place)
+        if shot is not None and shot.forgotten:
+            shot.outcome = outcome
+
+    def _is_void(self, shot: Shot, place: tuple[NotificationId, int]) -> bool:
+        """It was granted in a life that is forgotten, and never begun: so it never was."""
+        return shot.forgotten and shot.written_at is None and place not in self.started
 
     def _is_cancelled(self, asked: Asked) -> bool:
         return any(
@@ -337,6 +374,8 @@ class Oracle(Watch):
 
     def _outcome(self, attempt: Attempt) -> None:
         shot = self.shots.get((attempt.id, attempt.attempt))
+        if shot is not None and shot.claim == attempt.claim_id:
+            shot.forgotten = False
         if shot is None or attempt.outcome is None or attempt.outcome is shot.outcome:
             return
         name = f"attempt {attempt.attempt} of {self.name(attempt.id)}"

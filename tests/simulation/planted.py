@@ -28,7 +28,7 @@ from services.router import decide
 from services.runtime.consumer import Partition
 from services.tracker import sweeper
 from tests.simulation.planted_ledger import LEDGER_BUGS
-from tests.simulation.play import Life, play
+from tests.simulation.play import Life, lives
 
 __all__ = ["BUGS", "Bug", "plant", "seek"]
 
@@ -47,7 +47,7 @@ def plant(bug: Bug) -> Iterator[None]:
 def seek(bug: Bug, seeds: range) -> Life | None:
     """The first life of these in which the bug is noticed."""
     with plant(bug):
-        return next((life for life in map(play, seeds) if life.violations), None)
+        return next((life for life in lives(seeds) if life.violations), None)
 
 
 # -- sending ------------------------------------------------------------------------------------

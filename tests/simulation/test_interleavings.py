@@ -1,8 +1,8 @@
 """The interleavings that broke the first draft, each played out to the step.
 
 Named after their numbers. What cannot be played here is held elsewhere: P4 (isolation) and P13
-(lifetimes) by the ledger's conformance suite, P10 (quotas) by ``test_quota.py`` beside it, P17
-(tables) by ``tests/integration/test_tracker_store.py``.
+(lifetimes) by the ledger's conformance suite, P10 (quotas) by ``tests/conformance/test_quota.py``,
+P17 (tables) by ``tests/integration/test_tracker_store.py``.
 """
 
 import pytest

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation.play import play
+from tests.simulation.play import lives, play
 
 SEEDS = int(os.environ.get("LASTWORD_SEEDS", "3000"))
 _AT_ONCE = 250
@@ -23,11 +23,10 @@ _REPLAY = (
 @pytest.mark.parametrize("first", range(0, SEEDS, _AT_ONCE))
 def test_no_promise_is_broken_whatever_happens(first: int) -> None:
     counts: Counter[str] = Counter()
-    for seed in range(first, min(first + _AT_ONCE, SEEDS)):
-        life = play(seed)
+    for life in lives(range(first, min(first + _AT_ONCE, SEEDS))):
         counts += life.counts
         told = "\n".join(life.violations)
-        replay = f"python -m tests.simulation --seed {seed} --trace"
+        replay = f"python -m tests.simulation --seed {life.seed} --trace"
         assert not life.violations, f"{told}\nreplay it: {replay}"
     wanted = ("accepted", "unknown", "unavailable", "voided", "throttled", "refused_recipient")
     ends = ("sent", "failed", "expired", "superseded", "cancelled", "dead_lettered", "unknown")

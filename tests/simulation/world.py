@@ -17,6 +17,7 @@ from services.dispatch.process import Dispatch, Outside
 from services.router.app import Router
 from services.runtime.consumer import Partition, next_offsets
 from services.runtime.ledger.postgres import PostgresLedger
+from services.runtime.ledger.restore import Restorer
 from services.runtime.memory import MemoryConsumer
 from services.runtime.memory_ledger import MemoryLedger
 from services.runtime.producer import LogProducer
@@ -27,6 +28,7 @@ from services.tracker.store import StaleOffsets
 from services.tracker.sweeper import Receipts, Sweeper, settling_times
 from tests.simulation.adapters import (
     HostClock,
+    MemoryPast,
     NetworkLedger,
     NetworkPublisher,
     NetworkSource,
@@ -49,6 +51,10 @@ _PROVIDERS = {MemoryProvider.name: MemoryProvider()}
 _SETTLING = settling_times(LOADED.catalogue.accounts, _PROVIDERS, 1.0)
 _SWEEP_EVERY_S = 2.5
 _LOOK_EVERY_S = 2.0
+_KEEP_EVERY_S = 4.0
+#: how often a copy of the ledger is made, and how many are kept
+_COPY_EVERY_S = 0.4
+_COPIES = 8
 
 
 class World:
@@ -80,6 +86,7 @@ class World:
         self.reading = _RememberingReading(CODEC, LOADED.catalogue, LOADED.rules, PARTITIONS)
         self._router = Router(LOADED, CODEC, PARTITIONS)
         self._clocks: dict[str, HostClock] = {}
+        self._copies = [self.ledger.snapshot()]
         self.dispatchers = self._make("dispatch", dispatchers, self._dispatch)
         self.routers = self._make("router", routers, self._route)
         self.trackers = self._make("tracker", trackers, self._track)
@@ -97,8 +104,21 @@ class World:
         for lane in self.lanes:
             self._watch_commits(f"lastword.dispatch.{lane}")
         self._watch_commits("lastword.router")
+        if self.network.weather.set_backs:
+            self.copy_the_ledger()
         for service in self.services:
             service.start()
+
+    def copy_the_ledger(self) -> None:
+        """Now and again, so that it can be set back to some moment."""
+        self._copies = [*self._copies[1 - _COPIES :], self.ledger.snapshot()]
+        self.network.later(_COPY_EVERY_S, self.copy_the_ledger)
+
+    def set_the_ledger_back(self) -> None:
+        """It knows only what it knew a while ago."""
+        back = self.dice.one_of(self._copies)
+        self.oracle.set_back()
+        self.ledger.set_back(back)
 
     def calm_down(self) -> None:
         """No harm any more; what was paused goes on, what died is back within seconds."""
@@ -175,8 +195,11 @@ class World:
     async def _dispatch(self, service: Service, stop: asyncio.Event) -> None:
         host = service.name
         clock = self.clock_of(host)
+        groups = {queued(lane): f"lastword.dispatch.{lane}" for lane in self.lanes}
+        restorer = Restorer(MemoryPast(host, self.network, self.log, groups), CODEC.decode)
+        ledger = NetworkLedger(host, self.network, self.ledger, self.oracle, restorer)
         outside = Outside(
-            ledger=NetworkLedger(host, self.network, self.ledger, self.oracle),
+            ledger=ledger,
             version_of=self.ledger.version_of,
             publisher=self._publisher(host),
             sender=MemorySender(self.vendors, self.network, self.dice, self.oracle, clock),
@@ -187,7 +210,10 @@ class World:
                 for lane in self.lanes
             },
         )
-        await Dispatch(outside, LOADED, ACCESSES, _PROVIDERS, CODEC).run(stop)
+        async with asyncio.TaskGroup() as group:
+            upkeep = group.create_task(_keep_up(ledger, restorer))
+            await Dispatch(outside, LOADED, ACCESSES, _PROVIDERS, CODEC).run(stop)
+            upkeep.cancel()
 
     async def _route(self, service: Service, stop: asyncio.Event) -> None:
         topics = tuple(map(requested, Lane))
@@ -261,6 +287,16 @@ class World:
         consumer = MemoryConsumer(self.log, group, topics, ownership)
         service.memberships.append((self.log.group(group), consumer))
         return NetworkSource(service.name, self.network, consumer)
+
+
+async def _keep_up(ledger: NetworkLedger, restorer: Restorer) -> None:
+    """As the ledger's own upkeep, more often."""
+    while True:
+        try:
+            await restorer.keep(ledger)
+        except Retryable:
+            pass
+        await asyncio.sleep(_KEEP_EVERY_S)
 
 
 def _or_stale(apply: "partial[None]") -> None:

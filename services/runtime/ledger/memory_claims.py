@@ -1,7 +1,7 @@
 """Claiming in the ledger in memory: ``sql/functions/3_claim.sql``, step by step."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,13 +20,12 @@ from services.core.ledger import (
 )
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Cell, Cells, Later, Quota, Want
-from services.runtime.ledger.memory_rows import TAKEN_BEFORE, NotificationRow, Rows
+from services.runtime.ledger.memory_rows import EPOCH, TAKEN_BEFORE, NotificationRow, Rows, us
 
 __all__ = ["Claiming"]
 
 _MS = timedelta(milliseconds=1)
 _US = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER_BEGUN = Outcome(kind=OutcomeKind.VOIDED, detail="its maker never began")
 
 
@@ -156,11 +155,11 @@ class Claiming:
         send_by = min(now + min(request.lease_ms, LONGEST_LEASE_MS) * _MS, request.deadline)
         cell = self._cell(request, send_by, now)
         if isinstance(cell, Later):
-            retry_at = _EPOCH + cell.at_us * _US
+            retry_at = EPOCH + cell.at_us * _US
             return replace(answer, refused=ClaimRefused.QUOTA, retry_at=retry_at)
-        opens_at = None if cell is None else _EPOCH + cell.opens_us * _US
+        opens_at = None if cell is None else EPOCH + cell.opens_us * _US
         if cell is not None:
-            send_by = min(send_by, _EPOCH + cell.closes_us * _US)
+            send_by = min(send_by, EPOCH + cell.closes_us * _US)
         self._open(row, request, now, opens_at, send_by, own)
         losers = self._close_losers(row, request.losers, now)
         return replace(_granted(answer, row, now), closings=losers)
@@ -170,9 +169,9 @@ class Claiming:
         if quota is None:
             return None
         want = Want(
-            now_us=_us(now),
-            ready_us=_us(now) + request.ready_ms * 1000,
-            latest_us=_us(send_by),
+            now_us=us(now),
+            ready_us=us(now) + request.ready_ms * 1000,
+            latest_us=us(send_by),
             cost=request.cost,
             bulk=request.lane is Lane.BULK,
         )
@@ -251,7 +250,3 @@ def _refused_closed(answer: ClaimAnswer, row: NotificationRow) -> ClaimAnswer:
         closings=(row.closing,),
         attempts=tuple(row.attempts),
     )
-
-
-def _us(at: datetime) -> int:
-    return (at - _EPOCH) // _US

@@ -118,9 +118,7 @@ class Ending:
     def cancel_one(self, cancellation: Cancellation, now: datetime) -> Closing | None:
         key = self._rows.keys.setdefault(cancellation.key, KeyRow(touched_at=now))
         if cancellation.id is None:
-            upto = self._rows.version_of(cancellation.origin)
-            if key.cancelled_to < upto:
-                key.cancelled_to, key.touched_at = upto, now
+            key.cancel(self._rows.version_of(cancellation.origin), now)
             return None
         row = self._rows.notifications.get(cancellation.id)
         if row is not None and row.key != cancellation.key:
@@ -128,9 +126,8 @@ class Ending:
         if row is not None and row.closing is None and self._rows.standing(row, now) is None:
             told = "it was cancelled by its id"
             self._rows.put(row, CloseReason.CANCELLED, told, None, now)
-        elif (row is None or row.closing is None) and cancellation.id not in key.cancelled:
-            key.cancelled.append(cancellation.id)
-            key.touched_at = now
+        elif row is None or row.closing is None:
+            key.mark(cancellation.id, now)
         return None if row is None else row.closing
 
     def _claimed(self, claim: ClaimId) -> tuple[NotificationRow, Attempt] | None:

@@ -4,7 +4,7 @@ What ``sql/migrations/`` declares and ``sql/functions/1_rows.sql`` does, as muta
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -21,8 +21,19 @@ from services.core.identifiers import (
 from services.core.ledger import Attempt, Closing, Identity
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Cells
+from services.core.restoring import LogPartition
 
-__all__ = ["OLDEST", "TAKEN_BEFORE", "KeyRow", "NotificationRow", "Rows", "Version", "over_at"]
+__all__ = [
+    "EPOCH",
+    "OLDEST",
+    "TAKEN_BEFORE",
+    "KeyRow",
+    "NotificationRow",
+    "Rows",
+    "Version",
+    "over_at",
+    "us",
+]
 
 #: (generation of the topic, offset): comparable within a key
 Version = tuple[int, int]
@@ -33,6 +44,7 @@ _MAYBE_TAKEN = (OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED)
 _VANISHED = Outcome(kind=OutcomeKind.UNKNOWN, detail="its sender vanished")
 _TELL_WHAT_BECAME_OF_IT = (CloseReason.SENT, CloseReason.UNKNOWN)
 _GONE = -1
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class KeyRow(Struct, kw_only=True):
@@ -53,6 +65,17 @@ class KeyRow(Struct, kw_only=True):
     #: the newest version that was kept out, and whose it is
     next: Version = OLDEST
     next_id: NotificationId | None = None
+
+    def cancel(self, upto: Version, now: datetime) -> None:
+        """All versions up to this one are cancelled."""
+        if self.cancelled_to < upto:
+            self.cancelled_to, self.touched_at = upto, now
+
+    def mark(self, id: NotificationId, now: datetime) -> None:
+        """This one is cancelled, whenever it is asked for."""
+        if id not in self.cancelled:
+            self.cancelled.append(id)
+            self.touched_at = now
 
 
 class NotificationRow(Struct, kw_only=True):
@@ -83,7 +106,7 @@ class Rows(Struct, kw_only=True):
     #: whose a claim is, and the number of its attempt
     claims: dict[ClaimId, tuple[NotificationId, int]] = field(default_factory=dict)
     accounts: dict[AccountName, Cells] = field(default_factory=dict)
-    offsets: dict[tuple[str, int], int] = field(default_factory=dict)
+    offsets: dict[LogPartition, int] = field(default_factory=dict)
     sequence: int = 0
 
     def know_topics(self, topics: Mapping[str, str]) -> None:
@@ -230,3 +253,8 @@ class Rows(Struct, kw_only=True):
 
 def over_at(attempt: Attempt) -> datetime:
     return attempt.over_at or attempt.send_by
+
+
+def us(at: datetime) -> int:
+    """Microseconds since the epoch."""
+    return (at - EPOCH) // timedelta(microseconds=1)

@@ -3,8 +3,9 @@
 The rules are in ``sql/functions/``; this shell turns structs into JSON and back.
 """
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Self, TypeVar
@@ -15,6 +16,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.core.errors import Retryable
+from services.core.events import AttemptStarted, NotificationClosed
 from services.core.identifiers import AccountName, NotificationId, Origin, id_from_origin
 from services.core.ledger import (
     GRACE_MS,
@@ -31,20 +33,32 @@ from services.core.ledger import (
     Settlement,
     SettlementAnswer,
     Unannounced,
+    Unconfirmed,
     Unresolved,
     Verdict,
 )
 from services.core.quota import CELL_US, Quota
+from services.core.restoring import Life, LogPartition, Made, Past, RestorableLedger
 from services.runtime.metrics import LEDGER_SECONDS
 from services.runtime.postgres import migrate
 
-__all__ = ["PostgresLedger", "Unannounced", "Unresolved"]
+__all__ = ["PostgresLedger", "Restore", "Unannounced", "Unresolved", "trust"]
 
+#: compares a ledger with the log, makes it whole, and confirms its life
+Restore = Callable[[RestorableLedger], Awaitable[None]]
 _T = TypeVar("_T")
 #: a topic that was gone before anybody here saw it is older than all that are known
 _GONE = -1
+_NOWHERE = Origin(topic_id="", partition=0, offset=-1)
 _MS = timedelta(milliseconds=1)
 _SET_NOW = b"SELECT set_config('lastword.now', %s, false)"
+#: what ``ledger.require_life`` raises
+_UNCONFIRMED = "LW001"
+
+
+async def trust(ledger: RestorableLedger) -> None:
+    """For tests and tools that have no log: whatever the ledger says is all that there ever was."""
+    await ledger.confirm((await ledger.live()).life)
 
 
 class PostgresLedger:
@@ -59,12 +73,15 @@ class PostgresLedger:
         margin_ms: int = MARGIN_MS,
         quotas: Mapping[AccountName, Quota] | None = None,
         lifetime: timedelta = LIFETIME,
+        restore: Restore | None = None,
         now: Callable[[], datetime] | None = None,
     ) -> None:
         """``topics``: requested topics' ids by name. ``margin_ms``: a claim's least time left.
 
         Accounts that ``quotas`` does not name have none. ``lifetime`` is how long claims and closes
-        are kept. ``now`` is for tests alone: the time to decide by, instead of the database's own.
+        are kept. ``restore`` is called when the server has started anew, before anything is
+        decided; without it calls are ``Unconfirmed`` until another process has done that. ``now``
+        is for tests alone: the time to decide by, instead of the database's own.
         """
         self._dsn = dsn
         self._topics = topics
@@ -75,6 +92,8 @@ class PostgresLedger:
             "longest_lease_ms": LONGEST_LEASE_MS,
             "lifetime_ms": self._lifetime_ms,
         }
+        self._restore = restore
+        self._restoring = asyncio.Lock()
         self._now = now
         #: calls that were tried again because others had locked the same rows in another order
         self.deadlocks = 0
@@ -93,8 +112,6 @@ class PostgresLedger:
         migrate(self._dsn, "services.runtime.ledger")
         _install(self._dsn)
         await self._pool.open()
-        await self._rows("live", dict)
-        await self._rows("confirm_now", bool)
         for topic, topic_id in self._topics.items():
             rows = await self._rows("generation", int, topic_id, topic)
             self._generations[topic_id] = rows[0]
@@ -128,10 +145,7 @@ class PostgresLedger:
         return await self._optional_rows("close", Closing, _json(bodies))
 
     async def cancel(self, cancellations: Sequence[Cancellation]) -> Sequence[Closing]:
-        bodies = [
-            {"key": c.key, "id": None if c.id is None else str(c.id), **self._place(c.origin)}
-            for c in cancellations
-        ]
+        bodies = [self._cancellation(cancellation) for cancellation in cancellations]
         return await self._rows("cancel", Closing, _json(bodies))
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
@@ -159,11 +173,54 @@ class PostgresLedger:
         (count,) = await self._rows("purge", int, self._lifetime_ms, most)
         return count
 
+    # -- a ledger that may have been set back -----------------------------------------------------
+
+    async def live(self) -> Life:
+        (life,) = await self._rows("live", Life)
+        return life
+
+    async def kept_offsets(self) -> Mapping[LogPartition, int]:
+        rows = await self._rows("kept_offsets", tuple[str, int, int])
+        return {(topic, partition): offset for topic, partition, offset in rows}
+
+    async def make_whole(self, past: Past) -> Made:
+        body = {
+            "starts": [self._start(start) for start in past.starts],
+            "ends": [{"id": str(end.notification_id), **_builtins(end)} for end in past.ends],
+            "closings": [self._closing(closing) for closing in past.closings],
+            "cancellations": [self._cancellation(c) for c in past.cancellations],
+        }
+        limited = {s.account for s in past.starts if s.account in self._quotas}
+        quotas = {name: self._quotas[name] for name in limited}
+        (made,) = await self._rows("make_whole", Made, _json(body), _json(quotas))
+        return made
+
+    async def confirm(self, life: str) -> bool:
+        (confirmed,) = await self._rows("confirm", bool, life)
+        return confirmed
+
+    async def keep_offsets(self, offsets: Mapping[LogPartition, int]) -> None:
+        rows = [(topic, partition, offset) for (topic, partition), offset in offsets.items()]
+        await self._rows("keep_offsets", bool, _json(rows))
+
+    def _start(self, start: AttemptStarted) -> dict[str, object]:
+        identity = {"id": str(start.notification_id), **self._place(start.origin)}
+        over_at = start.over_at or start.send_by
+        return {**_builtins(start), **identity, "claimed_at": start.at, "over_at": over_at}
+
+    def _closing(self, closing: NotificationClosed) -> dict[str, object]:
+        identity = {"id": str(closing.notification_id), **self._place(closing.origin)}
+        return {**_builtins(closing), **identity}
+
+    # -- in JSON --------------------------------------------------------------------------------
+
     def version_of(self, origin: Origin) -> tuple[int, int]:
         """(generation, offset): comparable within a key."""
         return (self._generations.get(origin.topic_id, _GONE), origin.offset)
 
-    def _place(self, origin: Origin) -> dict[str, object]:
+    def _place(self, origin: Origin | None) -> dict[str, object]:
+        """Where a notification was first seen; older than all where nobody knows."""
+        origin = origin or _NOWHERE
         generation, offset = self.version_of(origin)
         return {
             "topic_id": origin.topic_id,
@@ -171,6 +228,10 @@ class PostgresLedger:
             "generation": generation,
             "offset": offset,
         }
+
+    def _cancellation(self, asked: Cancellation) -> dict[str, object]:
+        id = None if asked.id is None else str(asked.id)
+        return {"key": asked.key, "id": id, **self._place(asked.origin)}
 
     def _version(self, identity: Identity) -> dict[str, object]:
         return {
@@ -193,6 +254,18 @@ class PostgresLedger:
         return [None if text is None else decode(text) for (text,) in rows]
 
     async def _call(self, function: str, arguments: Sequence[object]) -> list[tuple[str | None]]:
+        """Call it; where the server has started anew, only after the ledger was made whole."""
+        while True:
+            try:
+                return await self._execute(function, arguments)
+            except Unconfirmed:
+                if self._restore is None:
+                    raise
+            async with self._restoring:
+                # once is enough for all that wait here: it does nothing where the life is confirmed
+                await self._restore(self)
+
+    async def _execute(self, function: str, arguments: Sequence[object]) -> list[tuple[str | None]]:
         """Call it; deadlocks are tried again here, and a server that is away is ``Retryable``."""
         holes = ", ".join(["%s"] * len(arguments))
         query = f"SELECT answer::text FROM ledger.{function}({holes}) AS answer".encode()
@@ -209,6 +282,10 @@ class PostgresLedger:
                         self.deadlocks += 1
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise Retryable("the ledger is away") from error
+        except psycopg.DatabaseError as error:
+            if error.sqlstate == _UNCONFIRMED:
+                raise Unconfirmed("the ledger was not compared with the log yet") from error
+            raise
         finally:
             LEDGER_SECONDS.labels(function).observe(time.monotonic() - started)
         raise Retryable("the ledger's rows are contended")

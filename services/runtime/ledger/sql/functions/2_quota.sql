@@ -70,6 +70,9 @@ DECLARE
     book ledger.cells;
     at bigint;
 BEGIN
+    IF cell < oldest THEN
+        RETURN;
+    END IF;
     SELECT * INTO book FROM ledger.cells c WHERE c.account = p_account AND c.per = p_per;
     IF NOT FOUND THEN
         INSERT INTO ledger.cells (account, per, first, used)

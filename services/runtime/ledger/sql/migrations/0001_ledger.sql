@@ -15,6 +15,8 @@ CREATE TABLE ledger.generations (
 -- one, in which nothing is granted until somebody has compared the ledger with the log.
 CREATE TABLE ledger.lives (
     life         text PRIMARY KEY,
+    -- a promotion begins another
+    timeline     text NOT NULL,
     seen_at      timestamptz NOT NULL,
     confirmed_at timestamptz
 );
