@@ -28,6 +28,7 @@ __all__ = [
     "LIFETIME",
     "LONGEST_LEASE_MS",
     "MARGIN_MS",
+    "RESUMED_MS",
     "Attempt",
     "Cancellation",
     "ClaimAnswer",
@@ -37,6 +38,7 @@ __all__ = [
     "Finding",
     "Identity",
     "Ledger",
+    "Parked",
     "Resolution",
     "Settlement",
     "SettlementAnswer",
@@ -54,6 +56,10 @@ MARGIN_MS = 250
 LONGEST_LEASE_MS = 5_000
 #: after the ledger was away, for makers of claims to ask again before others call them unknown
 GRACE_MS = 5_000
+
+
+#: what was handed out to go on is handed out again after so long, as its taker may have died
+RESUMED_MS = 10_000
 
 
 def lifetime_of(
@@ -252,7 +258,8 @@ class Resolution(Struct, frozen=True, kw_only=True):
     """Reconciling has ended for an unknown attempt.
 
     Taken closes its notification as sent. Not found closes it as unknown, unless its type
-    ``repeats``: then the next attempt may be claimed.
+    ``repeats``: then the next attempt may be claimed, by whoever resumes it. So what is not parked
+    is not repeated: nobody would.
     """
 
     claim_id: ClaimId
@@ -262,7 +269,7 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
 
 class Unresolved(Struct, frozen=True, kw_only=True):
-    """A notification whose last attempt is unknown, with nobody's verdict yet."""
+    """An unknown attempt of a notification that has no verdict yet."""
 
     identity: Identity
     attempt: Attempt
@@ -273,6 +280,17 @@ class Unannounced(Struct, frozen=True, kw_only=True):
 
     closing: Closing
     attempts: tuple[Attempt, ...]
+
+
+class Parked(Struct, frozen=True, kw_only=True):
+    """A notification that waits, and no record of the log holds it: it is kept here instead."""
+
+    id: NotificationId
+    #: where its proposal stood: whoever has this partition goes on with it
+    topic: str
+    partition: int
+    #: the proposal, encoded as its record's value
+    body: bytes
 
 
 class Ledger(Protocol):
@@ -297,6 +315,24 @@ class Ledger(Protocol):
         """Raise the floors, and close what is cancelled and known; the closings."""
         ...
 
+    async def park(self, parked: Sequence[Parked]) -> None:
+        """Keep these; what is unknown until reconciling has ended, the others for the next resume.
+
+        Parking one again keeps it once.
+        """
+        ...
+
+    async def resume(self, partitions: Sequence[tuple[str, int]], most: int) -> Sequence[Parked]:
+        """What is parked of these partitions and may go on now; the longest due first.
+
+        Each is handed out again after ``RESUMED_MS``, until it is unparked or parked again.
+        """
+        ...
+
+    async def unpark(self, ids: Sequence[NotificationId]) -> None:
+        """What became of these is published: forget them."""
+        ...
+
 
 class SweptLedger(Ledger, Protocol):
     """What the sweeper asks beside: for what its sender left open, and nobody else will close."""
@@ -306,10 +342,16 @@ class SweptLedger(Ledger, Protocol):
         ...
 
     async def unresolved(self, most: int) -> Sequence[Unresolved]:
-        """What waits for a look-up, a receipt or the end of its settling time; oldest first.
+        """Unknown attempts of what has no verdict yet; oldest first.
 
-        Those whose reconciling has ``ended`` wait for their next attempt instead.
+        They wait for a look-up, a receipt or the end of their settling time. Those whose
+        reconciling has ``ended`` wait for a receipt alone, and their notification for its next
+        attempt, or the end of one.
         """
+        ...
+
+    async def parked(self, ids: Sequence[NotificationId]) -> Sequence[Parked]:
+        """What is parked of these."""
         ...
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:

@@ -22,9 +22,10 @@ from services.core.events import (
     Event,
     NotificationCancelled,
     NotificationClosed,
+    NotificationRouted,
 )
 from services.core.identifiers import Origin, SupersessionKey
-from services.core.ledger import LONGEST_LEASE_MS, Cancellation
+from services.core.ledger import LONGEST_LEASE_MS, Cancellation, Parked
 from services.core.record import ORIGIN_HEADER, Record
 
 __all__ = [
@@ -66,9 +67,11 @@ class Past(Struct, frozen=True, kw_only=True):
     ends: list[AttemptSettled] = field(default_factory=list)
     closings: list[NotificationClosed] = field(default_factory=list)
     cancellations: list[Cancellation] = field(default_factory=list)
+    #: proposals that no group will read again, and perhaps nobody has ended
+    parked: list[Parked] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.starts or self.ends or self.closings or self.cancellations)
+        return any((self.starts, self.ends, self.closings, self.cancellations, self.parked))
 
 
 class Made(Struct, frozen=True, kw_only=True):
@@ -141,8 +144,15 @@ def wait_ms(life: Life, ends: Mapping[LogPartition, int], quiet_ms: int) -> int:
     return max(0, quiet_ms - life.over_ms)
 
 
-def past_of(records: Iterable[Record], decode: Callable[[bytes], Event]) -> Past:
-    """What these records say; what cannot be read was never ours."""
+def past_of(
+    records: Iterable[Record],
+    decode: Callable[[bytes], Event],
+    done: Mapping[LogPartition, int],
+) -> Past:
+    """What these records say; what cannot be read was never ours.
+
+    A proposal that is ``done`` will be read by nobody again.
+    """
     past = Past()
     for record in records:
         try:
@@ -158,9 +168,21 @@ def past_of(records: Iterable[Record], decode: Callable[[bytes], Event]) -> Past
                 past.closings.append(event)
             case NotificationCancelled():
                 past.cancellations.extend(_cancellations(record, event))
+            case NotificationRouted() if record.offset < done.get(_place(record), 0):
+                past.parked.append(_parked(record, event))
             case _:
                 pass
     return past
+
+
+def _place(record: Record) -> LogPartition:
+    return (record.topic, record.partition)
+
+
+def _parked(record: Record, event: NotificationRouted) -> Parked:
+    topic, partition = _place(record)
+    body = record.value or b""
+    return Parked(id=event.notification_id, topic=topic, partition=partition, body=body)
 
 
 def _cancellations(record: Record, event: NotificationCancelled) -> Sequence[Cancellation]:

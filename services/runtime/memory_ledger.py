@@ -20,6 +20,7 @@ from services.core.ledger import (
     ClaimRequest,
     Closing,
     Identity,
+    Parked,
     Resolution,
     Settlement,
     SettlementAnswer,
@@ -33,6 +34,7 @@ from services.core.quota import Quota
 from services.core.restoring import Life, LogPartition, Made, Past
 from services.runtime.ledger.memory_claims import Claiming
 from services.runtime.ledger.memory_ends import Ending
+from services.runtime.ledger.memory_parked import Parking
 from services.runtime.ledger.memory_past import Restoring
 from services.runtime.ledger.memory_rows import (
     TAKEN_BEFORE,
@@ -76,6 +78,7 @@ class MemoryLedger:
             rows, margin=self._margin, quotas=self._quotas, lifetime=self._lifetime
         )
         self._ending = Ending(rows)
+        self._parking = Parking(rows)
         self._restoring = Restoring(rows, self._quotas)
 
     def snapshot(self) -> Rows:
@@ -128,6 +131,18 @@ class MemoryLedger:
         closings = [self._ending.cancel_one(cancellation, now) for cancellation in cancellations]
         return [closing for closing in closings if closing is not None]
 
+    async def park(self, parked: Sequence[Parked]) -> None:
+        self._parking.park(parked, self._decided_at())
+
+    async def resume(self, partitions: Sequence[LogPartition], most: int) -> Sequence[Parked]:
+        return self._parking.resume(partitions, most, self._decided_at())
+
+    async def parked(self, ids: Sequence[NotificationId]) -> Sequence[Parked]:
+        return self._parking.parked(ids)
+
+    async def unpark(self, ids: Sequence[NotificationId]) -> None:
+        self._parking.unpark(ids)
+
     async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
         """What reconciling says of unknown attempts; an answer each, in order."""
         now = self._decided_at()
@@ -149,16 +164,12 @@ class MemoryLedger:
         return [end for end in ends if end is not None and end.outcome is OutcomeKind.UNKNOWN]
 
     async def unresolved(self, most: int) -> Sequence[Unresolved]:
-        """What waits for a look-up, a receipt or the end of its settling time; oldest first."""
+        """Unknown attempts of what has no verdict yet; oldest first."""
         rows = self.rows.notifications
         found = self.rows.attempts(
-            lambda a: (
-                a.outcome is OutcomeKind.UNKNOWN
-                and a.attempt == len(rows[a.id].attempts)
-                and rows[a.id].closing is None
-            )
+            lambda a: a.outcome is OutcomeKind.UNKNOWN and rows[a.id].closing is None
         )
-        found.sort(key=lambda a: (a.settled_at, a.id))
+        found.sort(key=lambda a: (a.settled_at, a.id, a.attempt))
         return [Unresolved(identity=_identity(rows[a.id]), attempt=a) for a in found[:most]]
 
     async def unannounced(self, most: int) -> Sequence[Unannounced]:
@@ -176,6 +187,7 @@ class MemoryLedger:
         for id in ids:
             if id in self.rows.notifications:
                 self.rows.notifications[id].announced = True
+                self._parking.unpark([id])
 
     async def purge(self, most: int) -> int:
         """Forget up to so many notifications, and keys, that ended a lifetime ago; how many."""
@@ -185,6 +197,7 @@ class MemoryLedger:
         for row in ended[:most]:
             for attempt in rows.pop(row.id).attempts:
                 del self.rows.claims[attempt.claim_id]
+            self._parking.unpark([row.id])
         idle = [
             name
             for name, key in keys.items()
@@ -214,11 +227,14 @@ class MemoryLedger:
         return dict(self.rows.offsets)
 
     async def make_whole(self, past: Past) -> Made:
-        return self._restoring.make_whole(past, self._now())
+        made = self._restoring.make_whole(past, self._now())
+        self._parking.restore(past.parked, self._now())
+        return made
 
     async def confirm(self, life: str) -> bool:
         if life != str(self._life):
             return False
+        self._parking.look_again(self._now())
         self._confirmed_at = self._confirmed_at or self._now()
         return True
 

@@ -27,7 +27,7 @@ from services.core.ledger import (
 )
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Per, Quota
-from tests.conformance.ledgers import ACCOUNT, Hands, place
+from tests.conformance.ledgers import ACCOUNT, Hands, parked, place
 
 T = TypeVar("T")
 __all__ = ["LIFETIME", "QUOTAS", "STEPS", "Step", "World"]
@@ -207,6 +207,30 @@ class Resolves(Struct, frozen=True):
         )
 
 
+class Parks(Struct, frozen=True):
+    """Some are parked, on a partition each."""
+
+    each: tuple[tuple[int, int], ...]
+
+    async def run(self, world: World) -> object:
+        await world.ledger.park([parked(_identity(who), on) for who, on in self.each])
+        return None
+
+
+class Resumes(Struct, frozen=True):
+    """An owner asks for what may go on; some of it is done with before."""
+
+    partitions: tuple[int, ...]
+    most: int
+    done: tuple[int, ...] = ()
+
+    async def run(self, world: World) -> object:
+        await world.ledger.unpark([_id(who) for who in self.done])
+        partitions = [("queued", partition) for partition in self.partitions]
+        resumed = await world.ledger.resume(partitions, self.most)
+        return resumed, await world.ledger.parked([_id(who) for who in range(6)])
+
+
 class Purges(Struct, frozen=True):
     """What is older than a lifetime is forgotten."""
 
@@ -239,7 +263,9 @@ class Passes(Struct, frozen=True):
         return None
 
 
-Step: TypeAlias = Claims | Settles | Closes | Cancels | Resolves | Sweeps | Purges | Passes
+Step: TypeAlias = (
+    Claims | Settles | Closes | Cancels | Resolves | Sweeps | Parks | Resumes | Purges | Passes
+)
 
 
 def _mostly(usual: T, *others: T) -> st.SearchStrategy[T]:
@@ -283,6 +309,13 @@ _STEP: st.SearchStrategy[Step] = st.one_of(
     st.builds(Closes, _some(_VERDICTS)),
     st.builds(Cancels, _some(_CANCELS)),
     st.builds(Resolves, _some(st.tuples(_RECENT, st.sampled_from(Finding), st.booleans()))),
+    st.builds(Parks, _some(st.tuples(_WHO, st.integers(0, 1)))),
+    st.builds(
+        Resumes,
+        st.sampled_from([(0,), (1,), (0, 1)]),
+        st.sampled_from([1, 10]),
+        _mostly((), (0, 1), (2,)),
+    ),
     st.builds(Purges),
     st.builds(Sweeps, st.sampled_from([1, 10]), st.booleans()),
     st.builds(Passes, st.sampled_from([1, 15, 499, 500, 1_000, 5_000, 6_000, 6_001, 31_000])),
@@ -292,10 +325,12 @@ _STEP: st.SearchStrategy[Step] = st.one_of(
 @st.composite
 def _repeated(draw: st.DrawFn) -> list[Step]:
     """An attempt that stays unknown and is repeated, which chance alone hardly comes to."""
-    again = Claims((OneClaim(draw(_WHO), repeats=True),))
+    who = draw(_WHO)
+    again = Claims((OneClaim(who, repeats=True),))
     steps: list[Step] = [
         again,
         Settles(((0, OutcomeKind.UNKNOWN, None),)),
+        *draw(_mostly([Parks(((who, 0),))], [])),
         *draw(st.lists(_STEP, max_size=1)),
         Resolves(((0, Finding.NOT_FOUND, True),)),
         again,

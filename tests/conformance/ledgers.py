@@ -24,6 +24,7 @@ from services.core.ledger import (
     Finding,
     Identity,
     Ledger,
+    Parked,
     Resolution,
     Settlement,
     SweptLedger,
@@ -50,6 +51,7 @@ __all__ = [
     "identity",
     "open_memory",
     "open_postgres",
+    "parked",
     "place",
     "request",
     "resolved",
@@ -124,7 +126,7 @@ class _Memory:
 
 
 #: what of the tables a copy brings back
-_TABLES = ("notifications", "keys", "attempts", "accounts", "cells", "offsets")
+_TABLES = ("notifications", "keys", "attempts", "accounts", "cells", "offsets", "parked")
 
 
 class _Postgres:
@@ -192,6 +194,12 @@ LEDGERS: Mapping[str, Callable[[Callable[[], str]], AbstractAsyncContextManager[
 
 def place(offset: int, topic_id: str = TOPIC_ID) -> Origin:
     return Origin(topic_id=topic_id, partition=0, offset=offset)
+
+
+def parked(who: Identity, partition: int = 0) -> Parked:
+    """As whoever reads that partition would park it."""
+    body = f"proposal of {who.id}".encode()
+    return Parked(id=who.id, topic="queued", partition=partition, body=body)
 
 
 def identity(

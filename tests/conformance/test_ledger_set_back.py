@@ -31,6 +31,7 @@ from tests.conformance.ledgers import (
     WholeLedger,
     claimed,
     identity,
+    parked,
     place,
     request,
 )
@@ -51,6 +52,8 @@ _CALLS: dict[str, Callable[[WholeLedger, ClaimRequest], Awaitable[object]]] = {
     ),
     "abandon": lambda ledger, _: ledger.abandon(1),
     "purge": lambda ledger, _: ledger.purge(1),
+    "park": lambda ledger, asked: ledger.park([parked(asked.identity)]),
+    "resume": lambda ledger, _: ledger.resume([("queued", 0)], 1),
     "keep_offsets": lambda ledger, _: ledger.keep_offsets({}),
 }
 
@@ -257,6 +260,21 @@ async def test_p14_sequences_go_on_above_all_that_the_log_knows(bench: Bench, sa
     await said.made_whole()
     (attempt,) = (await claimed(bench.ledger, request(bench, identity(1, "default:x:t")))).attempts
     assert attempt.sequence > max(start.sequence for start in said.starts)
+
+
+async def test_p14_what_no_group_reads_again_is_parked_unless_the_log_has_its_verdict(
+    bench: Bench, said: Said
+) -> None:
+    done, left = request(bench, identity(10)), request(bench, identity(10, "default:v:t"))
+    for asked in (done, left):
+        await said.claim(asked)
+    await said.settle(done, OutcomeKind.ACCEPTED)
+    await said.settle(left, OutcomeKind.UNAVAILABLE)
+    bench.set_back()
+    await said.take_over()
+    await bench.ledger.make_whole(Past(parked=[parked(a.identity) for a in (done, left)]))
+    await confirm(bench)
+    assert await bench.ledger.resume([("queued", 0)], 10) == [parked(left.identity)]
 
 
 async def test_what_a_ledger_knows_is_left_as_it_is(bench: Bench, said: Said) -> None:

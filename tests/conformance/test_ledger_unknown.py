@@ -10,6 +10,7 @@ from tests.conformance.ledgers import (
     Bench,
     claimed,
     identity,
+    parked,
     place,
     request,
     resolved,
@@ -22,6 +23,7 @@ async def unknown(bench: Bench) -> ClaimRequest:
     asked = request(bench, identity(10), repeats=True)
     await claimed(bench.ledger, asked)
     await settled(bench.ledger, asked, OutcomeKind.UNKNOWN)
+    await bench.ledger.park([parked(asked.identity)])
     return asked
 
 
@@ -57,6 +59,13 @@ async def test_reconciling_that_ends_in_vain_ends_a_type_that_holds(bench: Bench
     assert await resolved(bench.ledger, first, Finding.NOT_FOUND) is CloseReason.UNKNOWN
     (told,) = await bench.ledger.unannounced(10)
     assert (told.closing.id, told.closing.detail) == (first.identity.id, "looked")
+
+
+async def test_what_is_not_parked_is_not_repeated_since_nobody_would(bench: Bench) -> None:
+    first = await unknown(bench)
+    await bench.ledger.unpark([first.identity.id])
+    ended = await resolved(bench.ledger, first, Finding.NOT_FOUND, repeats=True)
+    assert ended is CloseReason.UNKNOWN
 
 
 async def test_what_is_found_ends_as_sent_and_is_kept_until_it_is_published(bench: Bench) -> None:

@@ -92,9 +92,7 @@ class Ending:
             return self._answer(resolution.claim_id)
         if resolution.finding is Finding.TAKEN:
             self._prove_taken(row, attempt, resolution.detail, now, resolves=True)
-        elif is_last and resolution.repeats:
-            self._rows.let_repeat(row, attempt)
-        elif is_last:
+        elif is_last and not (resolution.repeats and self._rows.let_repeat(row, attempt, now)):
             reason, detail = CloseReason.UNKNOWN, resolution.detail
             self._rows.put(row, reason, detail, None, now, resolves=True)
         return self._answer(resolution.claim_id)

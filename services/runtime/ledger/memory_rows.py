@@ -18,7 +18,7 @@ from services.core.identifiers import (
     SupersessionKey,
     id_from_origin,
 )
-from services.core.ledger import Attempt, Closing, Identity
+from services.core.ledger import Attempt, Closing, Identity, Parked
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Cells
 from services.core.restoring import LogPartition
@@ -29,6 +29,7 @@ __all__ = [
     "TAKEN_BEFORE",
     "KeyRow",
     "NotificationRow",
+    "ParkedRow",
     "Rows",
     "Version",
     "over_at",
@@ -97,6 +98,14 @@ class NotificationRow(Struct, kw_only=True):
         return self.attempts[-1] if self.attempts else None
 
 
+class ParkedRow(Struct, kw_only=True):
+    """One notification that waits, and no record of the log holds it."""
+
+    parked: Parked
+    #: when it may go on; None while reconciling goes on
+    due_at: datetime | None
+
+
 class Rows(Struct, kw_only=True):
     """All of a ledger. Every method is one step of a call, told when the call decides."""
 
@@ -107,6 +116,7 @@ class Rows(Struct, kw_only=True):
     claims: dict[ClaimId, tuple[NotificationId, int]] = field(default_factory=dict)
     accounts: dict[AccountName, Cells] = field(default_factory=dict)
     offsets: dict[LogPartition, int] = field(default_factory=dict)
+    parked: dict[NotificationId, ParkedRow] = field(default_factory=dict)
     sequence: int = 0
 
     def know_topics(self, topics: Mapping[str, str]) -> None:
@@ -196,9 +206,18 @@ class Rows(Struct, kw_only=True):
         row.attempts[attempt.attempt - 1] = settled
         return settled
 
-    def let_repeat(self, row: NotificationRow, attempt: Attempt) -> None:
-        """Reconciling has ended without an answer, and its type repeats."""
+    def let_repeat(self, row: NotificationRow, attempt: Attempt, now: datetime) -> bool:
+        """Reconciling has ended without an answer, and its type repeats.
+
+        False where it is not parked, so that nobody would go on.
+        """
+        if attempt.ended:
+            return True
+        if row.id not in self.parked:
+            return False
         row.attempts[attempt.attempt - 1] = replace(attempt, ended=True)
+        self.parked[row.id].due_at = now
+        return True
 
     def put(
         self,

@@ -23,12 +23,14 @@ from services.core.ledger import (
     LIFETIME,
     LONGEST_LEASE_MS,
     MARGIN_MS,
+    RESUMED_MS,
     Attempt,
     Cancellation,
     ClaimAnswer,
     ClaimRequest,
     Closing,
     Identity,
+    Parked,
     Resolution,
     Settlement,
     SettlementAnswer,
@@ -148,6 +150,18 @@ class PostgresLedger:
         bodies = [self._cancellation(cancellation) for cancellation in cancellations]
         return await self._rows("cancel", Closing, _json(bodies))
 
+    async def park(self, parked: Sequence[Parked]) -> None:
+        await self._rows("park", bool, _json(parked))
+
+    async def resume(self, partitions: Sequence[LogPartition], most: int) -> Sequence[Parked]:
+        return await self._rows("resume", Parked, _json(partitions), most, RESUMED_MS)
+
+    async def parked(self, ids: Sequence[NotificationId]) -> Sequence[Parked]:
+        return await self._rows("parked_of", Parked, _json(ids))
+
+    async def unpark(self, ids: Sequence[NotificationId]) -> None:
+        await self._rows("unpark", int, _json(ids))
+
     async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
         """What reconciling says of unknown attempts; an answer each, in order."""
         return await self._rows("resolve", SettlementAnswer, _json(resolutions))
@@ -157,7 +171,7 @@ class PostgresLedger:
         return await self._rows("abandon", Attempt, most, GRACE_MS)
 
     async def unresolved(self, most: int) -> Sequence[Unresolved]:
-        """What waits for a look-up, a receipt or the end of its settling time; oldest first."""
+        """Unknown attempts of what has no verdict yet; oldest first."""
         return await self._rows("unresolved", Unresolved, most)
 
     async def unannounced(self, most: int) -> Sequence[Unannounced]:
@@ -189,6 +203,7 @@ class PostgresLedger:
             "ends": [{"id": str(end.notification_id), **_builtins(end)} for end in past.ends],
             "closings": [self._closing(closing) for closing in past.closings],
             "cancellations": [self._cancellation(c) for c in past.cancellations],
+            "parked": past.parked,
         }
         limited = {s.account for s in past.starts if s.account in self._quotas}
         quotas = {name: self._quotas[name] for name in limited}

@@ -5,7 +5,7 @@ was taken over is taken over, the rest is taken over again, and the life is not 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from services.core.events import Event
 from services.core.restoring import (
@@ -18,6 +18,7 @@ from services.core.restoring import (
     past_of,
     wait_ms,
 )
+from services.core.topics import ATTEMPTS
 from services.runtime.logs import get_logger
 
 __all__ = ["Restorer"]
@@ -54,13 +55,15 @@ class Restorer:
         await ledger.keep_offsets(await self._log.done())
 
     async def _read_again(self, ledger: RestorableLedger) -> Made:
-        ends = await self._log.ends()
-        kept = await ledger.kept_offsets()
+        ends, done = await self._log.ends(), await self._log.done()
+        starts = _starts(await ledger.kept_offsets(), ends)
         made = Made()
-        async for records in self._log.read(_starts(kept, ends), ends):
-            past = past_of(records, self._decode)
-            if past:
-                made += await ledger.make_whole(past)
+        # verdicts first: a proposal that has one is not parked
+        for part in _verdicts_first(ends):
+            async for records in self._log.read(starts, part):
+                past = past_of(records, self._decode, done)
+                if past:
+                    made += await ledger.make_whole(past)
         return made
 
     def _tell(self, life: Life, made: Made) -> None:
@@ -74,6 +77,14 @@ class Restorer:
             outcomes=made.outcomes,
             closings=made.closings,
         )
+
+
+def _verdicts_first(ends: Mapping[LogPartition, int]) -> Sequence[dict[LogPartition, int]]:
+    """Attempts, then proposals."""
+    return [
+        {place: end for place, end in ends.items() if (place[0] == ATTEMPTS) is first}
+        for first in (True, False)
+    ]
 
 
 def _starts(

@@ -108,7 +108,7 @@ END $$;
 
 -- resolve: [{claim_id, finding, detail, repeats}]; answers as of settle. What reconciling says of
 -- unknown attempts: 'taken', or 'not_found' once the settling time is over. That proves nothing: it
--- ends the notification as unknown, or lets a type that repeats go on.
+-- ends the notification as unknown, or lets a type that repeats go on, if it is parked.
 CREATE OR REPLACE FUNCTION ledger.resolve(resolutions jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -141,7 +141,8 @@ BEGIN
         RETURN ledger.settled(a, n);
     ELSIF r ->> 'finding' = 'taken' THEN
         n := ledger.prove_taken(n, a, r ->> 'detail', now, true);
-    ELSIF a.attempt = n.attempts AND (r ->> 'repeats')::boolean THEN
+    ELSIF a.attempt = n.attempts AND (r ->> 'repeats')::boolean
+          AND (a.ended OR ledger.make_due(n.id, now)) THEN
         UPDATE ledger.attempts t SET ended = true WHERE t.claim_id = a.claim_id
         RETURNING * INTO a;
     ELSIF a.attempt = n.attempts THEN

@@ -37,15 +37,14 @@ BEGIN
     END IF;
 END $$;
 
--- Notifications whose last attempt is unknown and that nobody has closed, with that attempt, the
--- oldest first.
+-- Unknown attempts of notifications that nobody has closed, the oldest first.
 CREATE OR REPLACE FUNCTION ledger.unresolved(most integer) RETURNS SETOF jsonb LANGUAGE sql AS $$
     SELECT jsonb_build_object('identity', jsonb_build_object('id', n.id, 'key', n.key,
                'origin', ledger.place(n), 'digest', n.digest),
            'attempt', ledger.as_json(a, n))
     FROM ledger.attempts a JOIN ledger.notifications n ON n.id = a.id
-    WHERE a.outcome = 'unknown' AND a.attempt = n.attempts AND n.closed_as IS NULL
-    ORDER BY a.settled_at, n.id LIMIT most;
+    WHERE a.outcome = 'unknown' AND n.closed_as IS NULL
+    ORDER BY a.settled_at, n.id, a.attempt LIMIT most;
 $$;
 
 -- Verdicts that nobody is known to have published, with their attempts.
@@ -54,12 +53,17 @@ CREATE OR REPLACE FUNCTION ledger.unannounced(most integer) RETURNS SETOF jsonb 
     FROM ledger.notifications n WHERE NOT n.announced ORDER BY n.closed_at, n.id LIMIT most;
 $$;
 
-CREATE OR REPLACE FUNCTION ledger.announce(ids jsonb) RETURNS integer LANGUAGE sql AS $$
-    WITH told AS (
-        UPDATE ledger.notifications SET announced = true
-        WHERE id IN (SELECT value::uuid FROM jsonb_array_elements_text(ids)) RETURNING 1)
-    SELECT count(*)::integer FROM told;
-$$;
+CREATE OR REPLACE FUNCTION ledger.announce(ids jsonb) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    told uuid[] := ARRAY(
+        SELECT n.id FROM ledger.notifications n
+        WHERE n.id IN (SELECT value::uuid FROM jsonb_array_elements_text(ids))
+        ORDER BY n.id FOR UPDATE);
+BEGIN
+    UPDATE ledger.notifications SET announced = true WHERE id = ANY (told);
+    PERFORM ledger.unpark(to_jsonb(told));
+    RETURN cardinality(told);
+END $$;
 
 -- Forget up to `most` notifications that ended a lifetime ago, and as many keys of which nothing was
 -- decided for as long; how many. A record that is older is closed as expired at its claim, so none
@@ -75,6 +79,7 @@ BEGIN
     gone := ARRAY(SELECT n.id FROM ledger.notifications n
                   WHERE n.closed_at < before AND n.announced LIMIT most FOR UPDATE SKIP LOCKED);
     DELETE FROM ledger.attempts WHERE id = ANY (gone);
+    DELETE FROM ledger.parked WHERE id = ANY (gone);
     DELETE FROM ledger.notifications WHERE id = ANY (gone);
     idle := ARRAY(SELECT k.key FROM ledger.keys k WHERE k.touched_at < before
                     AND (k.open_until IS NULL OR k.open_until < before)

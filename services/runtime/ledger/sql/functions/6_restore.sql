@@ -42,6 +42,8 @@ BEGIN
     IF p_life <> ledger.life() THEN
         RETURN false;
     END IF;
+    -- what was parked may have been done with since: whoever has it looks again
+    UPDATE ledger.parked SET due_at = ledger.now();
     UPDATE ledger.lives SET confirmed_at = ledger.now() WHERE life = p_life AND confirmed_at IS NULL;
     RETURN true;
 END $$;
@@ -64,7 +66,7 @@ END $$;
 -- Take over what the log says and the ledger does not know; how much that was. Nothing is decided
 -- here, so the life need not be confirmed.
 -- past: {starts: [identity and attempt], ends: [{id, attempt, outcome, ...}], closings: [identity and
--- closing], cancellations: [{key, id, generation, offset}]}
+-- closing], cancellations: [{key, id, generation, offset}], parked: [as of park]}
 CREATE OR REPLACE FUNCTION ledger.make_whole(past jsonb, quotas jsonb) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -99,6 +101,9 @@ BEGIN
             PERFORM ledger.mark_cancelled((e ->> 'id')::uuid, e ->> 'key', now);
         END IF;
     END LOOP;
+    PERFORM ledger.put_parked((
+        SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(past -> 'parked') p
+        WHERE (ledger.notification((p ->> 'id')::uuid)).closed_as IS NULL), now);
     RETURN jsonb_build_object('attempts', attempts, 'outcomes', outcomes, 'closings', closings);
 END $$;
 

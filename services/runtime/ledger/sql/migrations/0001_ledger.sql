@@ -128,6 +128,18 @@ CREATE TABLE ledger.attempts (
     PRIMARY KEY (id, attempt)
 );
 
+-- Notifications that wait and that no record of the log holds any more, with their proposals.
+CREATE TABLE ledger.parked (
+    id        uuid PRIMARY KEY,
+    -- of its proposal; whoever has this partition resumes it
+    topic     text NOT NULL,
+    partition integer NOT NULL,
+    body      bytea NOT NULL,
+    -- when it may go on; null while reconciling goes on
+    due_at    timestamptz
+);
+CREATE INDEX parked_due ON ledger.parked (topic, partition, due_at) WHERE due_at IS NOT NULL;
+
 -- what the sweeper looks for: open, or not known
 CREATE INDEX attempts_open ON ledger.attempts (over_at) WHERE outcome IS NULL;
 CREATE INDEX attempts_unknown ON ledger.attempts (settled_at) WHERE outcome = 'unknown';

@@ -1,0 +1,70 @@
+"""What is parked in the ledger in memory: ``sql/functions/7_park.sql``."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from services.core.identifiers import NotificationId
+from services.core.ledger import RESUMED_MS, Parked
+from services.core.outcomes import OutcomeKind
+from services.core.restoring import LogPartition
+from services.runtime.ledger.memory_rows import ParkedRow, Rows
+
+__all__ = ["Parking"]
+
+_RESUMED = timedelta(milliseconds=RESUMED_MS)
+
+
+class Parking:
+    """What waits, on the rows of one ledger."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+
+    def park(self, parked: Iterable[Parked], now: datetime) -> None:
+        for one in parked:
+            known = self._rows.parked.get(one.id)
+            kept = one if known is None else _moved(known.parked, one)
+            due_at = None if self._reconciles(one.id) else now
+            self._rows.parked[one.id] = ParkedRow(parked=kept, due_at=due_at)
+
+    def restore(self, parked: Iterable[Parked], now: datetime) -> None:
+        """What has no verdict yet, and is held by no record any more."""
+        rows = self._rows.notifications
+        self.park((p for p in parked if p.id not in rows or rows[p.id].closing is None), now)
+
+    def look_again(self, now: datetime) -> None:
+        """All is due: it may have been done with since."""
+        for row in self._rows.parked.values():
+            row.due_at = now
+
+    def resume(self, partitions: Sequence[LogPartition], most: int, now: datetime) -> list[Parked]:
+        due = [
+            (row.due_at, row.parked.id, row)
+            for row in self._rows.parked.values()
+            if row.due_at is not None
+            and row.due_at <= now
+            and (row.parked.topic, row.parked.partition) in partitions
+        ]
+        due.sort(key=lambda each: each[:2])
+        for _, _, row in due[:most]:
+            row.due_at = now + _RESUMED
+        return [row.parked for _, _, row in due[:most]]
+
+    def parked(self, ids: Iterable[NotificationId]) -> list[Parked]:
+        return [self._rows.parked[id].parked for id in sorted(set(ids)) if id in self._rows.parked]
+
+    def unpark(self, ids: Iterable[NotificationId]) -> None:
+        for id in ids:
+            self._rows.parked.pop(id, None)
+
+    def _reconciles(self, id: NotificationId) -> bool:
+        """Its last attempt is unknown, and nobody knows yet what comes of that."""
+        row = self._rows.notifications.get(id)
+        if row is None or row.closing is not None or row.last is None:
+            return False
+        return row.last.outcome is OutcomeKind.UNKNOWN and not row.last.ended
+
+
+def _moved(known: Parked, again: Parked) -> Parked:
+    """Its body stays the first that was kept."""
+    return Parked(id=known.id, topic=again.topic, partition=again.partition, body=known.body)

@@ -1,0 +1,88 @@
+-- What would hold back its partition's offsets is a row here instead, until what became of it is
+-- published. Rows of `parked` are locked last, and sorted.
+
+-- Its last attempt is unknown, and nobody knows yet what comes of that.
+CREATE OR REPLACE FUNCTION ledger.reconciles(p_id uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM ledger.notifications n
+                   JOIN ledger.attempts a ON a.id = n.id AND a.attempt = n.attempts
+                   WHERE n.id = p_id AND n.closed_as IS NULL AND a.outcome = 'unknown'
+                     AND NOT a.ended);
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.put_parked(rows jsonb, now timestamptz) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO ledger.parked (id, topic, partition, body, due_at)
+    SELECT DISTINCT ON (r.id) r.id, r.topic, r.partition, decode(r.body, 'base64'),
+        CASE WHEN NOT ledger.reconciles(r.id) THEN now END
+    FROM jsonb_to_recordset(rows) AS r(id uuid, topic text, partition integer, body text)
+    ORDER BY r.id
+    ON CONFLICT (id) DO UPDATE SET topic = excluded.topic, partition = excluded.partition,
+        due_at = excluded.due_at;
+$$;
+
+-- park: [{id, topic, partition, body}]. One that is unknown waits until reconciling has ended; any
+-- other is due at once.
+CREATE OR REPLACE FUNCTION ledger.park(rows jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    ids uuid[] := ARRAY(SELECT (r ->> 'id')::uuid FROM jsonb_array_elements(rows) r);
+    now timestamptz;
+BEGIN
+    PERFORM ledger.require_life();
+    now := ledger.lock_rows((
+        SELECT coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'key', n.key)), '[]')
+        FROM ledger.notifications n WHERE n.id = ANY (ids)));
+    PERFORM ledger.put_parked(rows, now);
+    RETURN true;
+END $$;
+
+-- resume: what is due of [[topic, partition]], up to `most`; not again before `lease_ms` are over.
+CREATE OR REPLACE FUNCTION ledger.resume(partitions jsonb, most integer, lease_ms integer)
+RETURNS SETOF jsonb LANGUAGE plpgsql AS $$
+DECLARE
+    now timestamptz := ledger.now();
+BEGIN
+    PERFORM ledger.require_life();
+    RETURN QUERY
+        WITH due AS (
+            SELECT p.id, p.due_at FROM ledger.parked p
+            JOIN (SELECT e ->> 0 AS topic, (e ->> 1)::integer AS partition
+                  FROM jsonb_array_elements(partitions) e) own USING (topic, partition)
+            WHERE p.due_at <= now
+            ORDER BY p.due_at, p.id LIMIT most FOR UPDATE OF p SKIP LOCKED
+        ), taken AS (
+            UPDATE ledger.parked p SET due_at = now + ledger.ms(lease_ms)
+            FROM due WHERE p.id = due.id
+            RETURNING ledger.as_json(p) AS parked, due.due_at, p.id
+        )
+        SELECT t.parked FROM taken t ORDER BY t.due_at, t.id;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.as_json(p ledger.parked) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('id', p.id, 'topic', p.topic, 'partition', p.partition,
+                              'body', translate(encode(p.body, 'base64'), E'\n', ''));
+$$;
+
+-- parked: of these ids.
+CREATE OR REPLACE FUNCTION ledger.parked_of(ids jsonb) RETURNS SETOF jsonb LANGUAGE sql STABLE AS $$
+    SELECT ledger.as_json(p) FROM ledger.parked p
+    WHERE p.id IN (SELECT value::uuid FROM jsonb_array_elements_text(ids)) ORDER BY p.id;
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.unpark(ids jsonb) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    gone uuid[] := ARRAY(
+        SELECT p.id FROM ledger.parked p
+        WHERE p.id IN (SELECT value::uuid FROM jsonb_array_elements_text(ids))
+        ORDER BY p.id FOR UPDATE);
+BEGIN
+    DELETE FROM ledger.parked WHERE id = ANY (gone);
+    RETURN cardinality(gone);
+END $$;
+
+-- Reconciling has ended: it goes on. False where it is not parked, so that nobody would.
+CREATE OR REPLACE FUNCTION ledger.make_due(p_id uuid, now timestamptz) RETURNS boolean
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE ledger.parked SET due_at = now WHERE id = p_id;
+    RETURN FOUND;
+END $$;
