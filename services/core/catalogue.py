@@ -54,7 +54,10 @@ class Supersede(StrEnum):
 class WhenUnknown(StrEnum):
     """What becomes of an unknown attempt once reconciling has found nothing."""
 
+    #: it ends as unknown
     HOLD = "hold"
+    #: it is sent again, at the risk of a second message
+    REPEAT = "repeat"
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +112,12 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     accounts: Mapping[AccountName, Account]
     types: Mapping[TypeName, NotificationType]
     time_scale: float = 1.0
+
+    @property
+    def repeating(self) -> frozenset[TypeName]:
+        """The types of which an unknown attempt may be repeated."""
+        types = self.types.values()
+        return frozenset(t.name for t in types if t.when_unknown is WhenUnknown.REPEAT)
 
 
 class _Raw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ Every derived id is a UUIDv5, so a replay derives it again and readers can drop 
 """
 
 from typing import NewType
+from urllib.parse import unquote
 from uuid import UUID, uuid5
 
 import msgspec
@@ -31,6 +32,7 @@ __all__ = [
     "id_from_idempotency_key",
     "id_from_origin",
     "supersession_key",
+    "type_of",
 ]
 
 TypeName = NewType("TypeName", str)
@@ -51,6 +53,11 @@ def id_from_origin(origin: Origin) -> NotificationId:
     """The id of a notification whose producer gave none."""
     name = f"record\0{origin.topic_id}\0{origin.partition}\0{origin.offset}"
     return NotificationId(uuid5(NAMESPACE, name))
+
+
+def type_of(key: SupersessionKey) -> TypeName:
+    """The type whose key it is."""
+    return TypeName(unquote(key.split(":")[2]))
 
 
 def event_id(notification: NotificationId, what: str, number: int = 0) -> EventId:

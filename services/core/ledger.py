@@ -226,7 +226,9 @@ class SettlementAnswer(Struct, frozen=True, kw_only=True):
 class Verdict(Struct, frozen=True, kw_only=True):
     """This should end like that. Refused while a claim is open, accepted or unknown.
 
-    ``resolves`` says that it answers an unknown attempt; only sent, failed and unknown may.
+    An unknown attempt that reconciling has ended for only waits for its next, so it may end, as
+    unknown. ``resolves`` says that it answers an unknown attempt; only sent, failed and unknown
+    may.
     """
 
     identity: Identity

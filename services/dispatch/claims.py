@@ -1,18 +1,19 @@
 """Claims a batch of choices, and deals with each answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from msgspec import Struct
 
 from services.core.catalogue import Account
 from services.core.events import CloseReason
-from services.core.identifiers import AccountName
+from services.core.identifiers import AccountName, TypeName
 from services.core.ledger import Attempt, ClaimAnswer, ClaimRefused, ClaimRequest
 from services.core.ports import Content
 from services.core.templates import RenderError, Templates
 from services.dispatch.closes import Closes, identity_of
 from services.dispatch.decide import recall
 from services.dispatch.log import Outgoing, told
+from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Choice
 from services.dispatch.state import DispatchState
 from services.runtime.logs import get_logger
@@ -42,13 +43,18 @@ class Claims:
         self,
         state: DispatchState,
         closes: Closes,
+        parking: Parking,
         templates: Templates,
         accounts: Mapping[AccountName, Account],
+        repeating: Container[TypeName],
     ) -> None:
+        """``repeating``: the types of which an unknown attempt may be repeated."""
         self._state = state
         self._closes = closes
+        self._parking = parking
         self._templates = templates
         self._accounts = accounts
+        self._repeating = repeating
 
     async def claim(self, choices: Sequence[Choice]) -> list[Flight]:
         """The flights to send; every other choice is finished or put back."""
@@ -62,8 +68,11 @@ class Claims:
         flights: list[Flight] = []
         events: list[Outgoing] = []
         done: list[Candidate] = []
+        unknown: list[Candidate] = []
         for (choice, content), answer in zip(rendered, answers, strict=True):
             events += told(answer)
+            if answer.refused is ClaimRefused.UNKNOWN:
+                unknown.append(choice.candidate)
             if answer.refused is not None:
                 self._refused(choice, answer, answer.refused, done)
                 continue
@@ -75,6 +84,7 @@ class Claims:
             done += (loser for loser in choice.losers if loser.id in closed)
         await self._state.log.publish(events)
         self._state.finish(done)
+        await self._parking.park(unknown)
         return flights
 
     async def _rendered(self, choices: Sequence[Choice]) -> list[tuple[Choice, Content]]:
@@ -107,6 +117,7 @@ class Claims:
             lease_ms=_LEASE_MS,
             timeout_ms=self._accounts[choice.account].timeout_ms,
             reason=candidate.progress.why,
+            repeats=candidate.routed.type in self._repeating,
             losers=tuple(identity_of(loser) for loser in choice.losers),
         )
 
@@ -117,8 +128,10 @@ class Claims:
         self._land(choice)
         candidate = choice.candidate
         match why:
-            case ClaimRefused.CLOSED | ClaimRefused.UNKNOWN:
+            case ClaimRefused.CLOSED:
                 done.append(candidate)
+            case ClaimRefused.UNKNOWN:
+                pass
             case ClaimRefused.CONFLICT:
                 get_logger().error("id_used_for_another_key", notification=str(candidate.id))
                 done.append(candidate)

@@ -20,6 +20,7 @@ from services.core.ledger import (
 from services.core.publications import closed
 from services.dispatch.log import told
 from services.dispatch.offsets import Place
+from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Version
 from services.dispatch.state import DispatchState
 
@@ -39,8 +40,9 @@ def identity_of(candidate: Candidate) -> Identity:
 class Closes:
     """Closes candidates, and publishes what the ledger says of each."""
 
-    def __init__(self, state: DispatchState) -> None:
+    def __init__(self, state: DispatchState, parking: Parking) -> None:
         self._state = state
+        self._parking = parking
 
     async def expire(self, candidates: Sequence[Candidate]) -> None:
         """These winners are past their deadline; so may be what they would have superseded.
@@ -56,14 +58,9 @@ class Closes:
         self, candidates: Sequence[Candidate], reason: CloseReason, detail: str
     ) -> None:
         """Close these, however long claims stand in the way."""
-        state = self._state
-        while True:
-            left = await self._judge(candidates, reason, detail)
-            state.finish([c for c in candidates if c.id not in left])
-            if not left:
-                return
+        while left := await self._judge(candidates, reason, detail):
             candidates = [c for c in candidates if c.id in left]
-            await asyncio.sleep(max(_LOOK_AGAIN_S, min(left.values()) - state.now()))
+            await asyncio.sleep(max(_LOOK_AGAIN_S, min(left.values()) - self._state.now()))
 
     async def cancel(self, cancellation: Cancellation, version: Version, place: Place) -> None:
         """Raise the ledger's floor first, then close what is here.
@@ -74,14 +71,13 @@ class Closes:
         closings = await state.asked(lambda: state.ledger.cancel([cancellation]))
         await state.log.publish([closed(closing) for closing in closings])
         taken = state.table.take_cancelled(cancellation.key, version, cancellation.id)
-        left = await self._judge(taken, CloseReason.CANCELLED, "it was cancelled")
-        state.finish([candidate for candidate in taken if candidate.id not in left])
+        await self._judge(taken, CloseReason.CANCELLED, "it was cancelled")
         state.offsets.finish([place])
 
     async def _judge(
         self, candidates: Sequence[Candidate], reason: CloseReason, detail: str
     ) -> dict[NotificationId, float]:
-        """Those in whose way a claim stands, and until when; the others' ends are published."""
+        """Those in whose way a claim stands, and until when; the others are done with."""
         if not candidates:
             return {}
         state = self._state
@@ -90,24 +86,28 @@ class Closes:
         ]
         closings = await state.asked(lambda: state.ledger.close(verdicts))
         await state.log.publish([closed(closing) for closing in closings if closing is not None])
-        return await self._look(
-            [c for c, held in zip(candidates, closings, strict=True) if held is None]
-        )
+        held = list(zip(candidates, closings, strict=True))
+        state.finish([candidate for candidate, closing in held if closing is not None])
+        return await self._look([candidate for candidate, closing in held if closing is None])
 
     async def _look(self, candidates: Sequence[Candidate]) -> dict[NotificationId, float]:
-        """What it is that stands in the way: those with an open claim, and until when."""
+        """What stands in the way: those with an open claim, and until when. The rest is parked."""
         if not candidates:
             return {}
         state = self._state
         looks = [_look(candidate, state.chance.claim_id()) for candidate in candidates]
         answers = await state.asked(lambda: state.ledger.claim(looks))
-        # one that is unknown is done with here, so the log has to know that it is
         await state.log.publish([event for answer in answers for event in told(answer)])
-        return {
+        looked = list(zip(candidates, answers, strict=True))
+        busy = {
             candidate.id: state.now() if answer.retry_at is None else answer.retry_at.timestamp()
-            for candidate, answer in zip(candidates, answers, strict=True)
+            for candidate, answer in looked
             if answer.refused in (ClaimRefused.BUSY, ClaimRefused.HISTORY)
         }
+        unknown = [c for c, answer in looked if answer.refused is ClaimRefused.UNKNOWN]
+        await self._parking.park(unknown)
+        state.finish(c for c, _ in looked if c.id not in busy and c not in unknown)
+        return busy
 
 
 def _look(candidate: Candidate, claim_id: ClaimId) -> ClaimRequest:

@@ -1,8 +1,7 @@
 """Dispatch's side of the log: events to ``deliveries.attempts``, acknowledged or tried again."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Iterable
 
 from services.core.errors import Retryable
 from services.core.events import AttemptSettled, AttemptStarted, NotificationClosed
@@ -13,19 +12,11 @@ from services.runtime.codec import Codec
 from services.runtime.logs import get_logger
 from services.runtime.metrics import ATTEMPTS as ATTEMPTS_METRIC
 from services.runtime.metrics import CLOSED
-from services.runtime.producer import OutRecord
+from services.runtime.producer import OutRecord, Publisher
 
-__all__ = ["AttemptLog", "Outgoing", "Publisher", "told"]
+__all__ = ["AttemptLog", "Outgoing", "told"]
 
 Outgoing = AttemptStarted | AttemptSettled | NotificationClosed
-
-
-class Publisher(Protocol):
-    """Where records are appended."""
-
-    async def publish_async(self, records: Sequence[OutRecord]) -> None:
-        """Until all are acknowledged; after ``Retryable`` any of them may stand there or not."""
-        ...
 
 
 class AttemptLog:

@@ -5,10 +5,12 @@ from collections.abc import Iterable
 
 from services.runtime.consumer import Partition
 
-__all__ = ["Offsets", "Place"]
+__all__ = ["PARKED", "Offsets", "Place"]
 
 #: a partition, and an offset in it
 Place = tuple[Partition, int]
+#: in the place of an offset: no record holds it, but a parked row does
+PARKED = -1
 
 
 class Offsets:

@@ -127,7 +127,7 @@ class PendingTable:
         entry = self._entries.setdefault(candidate.routed.key, _Entry())
         known = entry.candidates.get(candidate.id)
         if known is not None:
-            known.places += candidate.places
+            known.places += (place for place in candidate.places if place not in known.places)
             known.version = min(known.version, candidate.version)
         else:
             entry.candidates[candidate.id] = candidate

@@ -17,9 +17,12 @@ from services.dispatch.accounts import Accounts
 from services.dispatch.claims import Claims
 from services.dispatch.closes import Closes
 from services.dispatch.engine import Engine
-from services.dispatch.log import AttemptLog, Publisher
+from services.dispatch.intake import Intake
+from services.dispatch.log import AttemptLog
+from services.dispatch.parking import Parking
 from services.dispatch.pending import Version
 from services.dispatch.reader import LaneReader
+from services.dispatch.resuming import Resuming
 from services.dispatch.sends import Sender, Sends
 from services.dispatch.state import DispatchState
 from services.runtime.catalogue import LoadedCatalogue
@@ -27,6 +30,7 @@ from services.runtime.chance import Chance
 from services.runtime.clock import Clock
 from services.runtime.codec import Codec
 from services.runtime.logs import get_logger
+from services.runtime.producer import Publisher
 from services.runtime.source import OpenSource
 
 __all__ = ["Dispatch", "Outside"]
@@ -67,10 +71,14 @@ class Dispatch:
         state = DispatchState(
             Accounts(messages), outside.ledger, log, outside.clock, outside.chance
         )
-        closes = Closes(state)
-        claims = Claims(state, closes, loaded.templates, accounts)
-        sends = Sends(state, outside.sender, accesses, providers)
+        parking = Parking(state, codec)
+        closes = Closes(state, parking)
+        repeating = loaded.catalogue.repeating
+        claims = Claims(state, closes, parking, loaded.templates, accounts, repeating)
+        sends = Sends(state, parking, outside.sender, accesses, providers)
         self._engine = Engine(state, claims, sends, closes, accounts)
+        intake = Intake(state, closes, outside.version_of)
+        self._resuming = Resuming(state, codec, intake)
         self._readers = [
             LaneReader(
                 lane,
@@ -78,9 +86,9 @@ class Dispatch:
                 state=state,
                 engine=self._engine,
                 closes=closes,
+                intake=intake,
                 codec=codec,
                 publisher=outside.publisher,
-                version_of=outside.version_of,
                 most_pending=most_pending,
             )
             for lane, open_source in outside.sources.items()
@@ -89,7 +97,8 @@ class Dispatch:
     async def run(self, stop: asyncio.Event) -> None:
         """Dispatch until told to stop; what stops it otherwise is raised."""
         engine = asyncio.create_task(self._engine.run())
-        reading = [asyncio.create_task(reader.run()) for reader in self._readers]
+        runs = [*(reader.run() for reader in self._readers), self._resuming.run()]
+        reading = [asyncio.create_task(run) for run in runs]
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([stopping, engine, *reading], return_when=asyncio.FIRST_COMPLETED)

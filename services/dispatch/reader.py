@@ -7,20 +7,17 @@ and the rest is forgotten; the next owner reads it again.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from services.core.catalogue import Lane
 from services.core.errors import PoisonEvent
-from services.core.events import CloseReason, NotificationCancelled, NotificationRouted, Proposal
-from services.core.identifiers import Origin
+from services.core.events import NotificationCancelled, NotificationRouted
 from services.core.ledger import Cancellation
 from services.core.record import Record
 from services.core.topics import queued
 from services.dispatch.closes import Closes
 from services.dispatch.engine import Engine
-from services.dispatch.log import Publisher
-from services.dispatch.offsets import Place
-from services.dispatch.pending import Candidate, Version
+from services.dispatch.intake import Intake
 from services.dispatch.proposals import key_of, origin_of, sound
 from services.dispatch.state import DispatchState
 from services.runtime.codec import Codec
@@ -28,6 +25,7 @@ from services.runtime.consumer import Partition
 from services.runtime.dead_letters import dead_letter
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEAD_LETTERS
+from services.runtime.producer import Publisher
 from services.runtime.source import OpenSource
 
 __all__ = ["LaneReader"]
@@ -50,25 +48,24 @@ class LaneReader:
         state: DispatchState,
         engine: Engine,
         closes: Closes,
+        intake: Intake,
         codec: Codec,
         publisher: Publisher,
-        version_of: Callable[[Origin], Version],
         most_pending: int,
     ) -> None:
         self._lane = lane
         self._state = state
         self._engine = engine
         self._closes = closes
+        self._intake = intake
         self._codec = codec
         self._publisher = publisher
-        self._version_of = version_of
         self._most_pending = most_pending
         self._loop = asyncio.get_running_loop()
         self._catching_up_until: float | None = None
         self._paused = False
         self._committed_at = 0.0
         self._committed_all_at = 0.0
-        self._ours: set[Partition] = set()
         self._source = open_source(self)
 
     async def run(self) -> None:
@@ -77,7 +74,7 @@ class LaneReader:
             records = await self._source.batch()
             for record in records:
                 # a partition may have gone while the batch was made
-                if (record.topic, record.partition) in self._ours:
+                if (record.topic, record.partition) in self._state.ours:
                     await self._absorb(record)
             if records:
                 self._state.changed.set()
@@ -100,26 +97,17 @@ class LaneReader:
             event = None if record.value is None else self._codec.decode(record.value)
             match event:
                 case NotificationRouted():
-                    await self._take(sound(event, record), place)
+                    await self._intake.take(sound(event, record), self._lane, place)
                 case NotificationCancelled():
                     key, origin = key_of(record), origin_of(record)
                     cancellation = Cancellation(key=key, origin=origin, id=event.id)
-                    await self._closes.cancel(cancellation, self._version_of(origin), place)
+                    version = self._intake.version_of(origin)
+                    await self._closes.cancel(cancellation, version, place)
                 case _:
                     raise PoisonEvent("not_a_proposal", "the router alone writes to this topic")
         except PoisonEvent as error:
             await self._dead_letter(record, error)
             self._state.offsets.finish([place])
-
-    async def _take(self, routed: NotificationRouted, place: Place) -> None:
-        candidate = Candidate(routed, self._version_of(routed.origin), self._lane, place)
-        match routed.proposal:
-            case Proposal.SEND:
-                self._state.table.absorb(candidate, self._state.now())
-            case Proposal.SUPPRESS:
-                await self._closes.close([candidate], CloseReason.SUPPRESSED, routed.reason)
-            case Proposal.DEAD_LETTER:
-                await self._closes.close([candidate], CloseReason.DEAD_LETTERED, routed.reason)
 
     async def _dead_letter(self, record: Record, error: PoisonEvent) -> None:
         DEAD_LETTERS.labels("dispatch", error.cause).inc()
@@ -148,7 +136,7 @@ class LaneReader:
     # -- partitions that come and go ------------------------------------------------------------
 
     async def assigned(self, partitions: Sequence[Partition]) -> None:
-        self._ours.update(partitions)
+        self._state.ours.update(partitions)
         if partitions and self._catching_up_until is None:
             self._engine.hold()
             self._catching_up_until = self._loop.time() + _CATCH_UP_S
@@ -170,6 +158,6 @@ class LaneReader:
         return last
 
     async def lost(self, partitions: Sequence[Partition]) -> None:
-        self._ours.difference_update(partitions)
+        self._state.ours.difference_update(partitions)
         self._state.table.forget(partitions)
         self._state.offsets.forget(partitions)

@@ -25,11 +25,11 @@ from services.core.outcomes import Outcome, OutcomeKind
 from services.core.ports import Request, Response
 from services.dispatch.departure import Departure, TooLate
 from services.runtime.clock import Clock, SystemClock
+from services.runtime.http_reply import whole
 
 __all__ = ["HttpSender"]
 
 _LARGE_BYTES = 512 * 1024
-_MOST_REPLY_BYTES = 4 * 1024 * 1024
 #: idle connections are dropped before any vendor's own limit, so that few sends meet a dead one
 _KEEP_ALIVE_S = 15.0
 
@@ -112,14 +112,9 @@ class HttpSender:
             allow_redirects=False,
             trace_request_ctx=departure,
         ) as reply:
-            body = bytearray()
-            async for chunk in reply.content.iter_chunked(65_536):
-                body += chunk
-                if len(body) > _MOST_REPLY_BYTES:
-                    detail = "the reply does not end"
-                    return Outcome(kind=OutcomeKind.UNKNOWN, code=str(reply.status), detail=detail)
-            headers = {name.lower(): value for name, value in reply.headers.items()}
-            return Response(status=reply.status, headers=headers, body=bytes(body))
+            code, detail = str(reply.status), "the reply does not end"
+            endless = Outcome(kind=OutcomeKind.UNKNOWN, code=code, detail=detail)
+            return await whole(reply) or endless
 
 
 def _exact(url: str) -> StrOrURL:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from services.core.errors import LastwordError
 from services.core.identifiers import AccountName
 from services.core.ledger import Settlement, SettlementAnswer
+from services.core.messages import message_of
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.ports import Access, Message, Provider, Request, Response
 from services.core.publications import closed, settled
@@ -18,6 +19,7 @@ from services.dispatch.accounts import backoff_s
 from services.dispatch.claims import Flight
 from services.dispatch.decide import Step, after, verdict_with
 from services.dispatch.log import Outgoing
+from services.dispatch.parking import Parking
 from services.dispatch.state import DispatchState
 from services.runtime.metrics import SEND_SECONDS
 
@@ -52,11 +54,13 @@ class Sends:
     def __init__(
         self,
         state: DispatchState,
+        parking: Parking,
         sender: Sender,
         accesses: Mapping[AccountName, Access],
         providers: Mapping[str, Provider],
     ) -> None:
         self._state = state
+        self._parking = parking
         self._sender = sender
         self._accesses = accesses
         self._providers = providers
@@ -65,7 +69,7 @@ class Sends:
     async def send(self, flights: Sequence[Flight]) -> None:
         """One request for flights of one account; their outcomes go to be settled."""
         access = self._accesses[flights[0].account]
-        messages = [_message(flight) for flight in flights]
+        messages = [message_of(f.candidate.routed, f.attempt, f.content) for f in flights]
         outcomes = await self._outcomes(access, messages, flights)
         now = self._state.now()
         for flight, outcome in zip(flights, outcomes, strict=True):
@@ -114,23 +118,27 @@ class Sends:
         settlements = [_settlement(landed) for landed in batch]
         answers = await state.asked(lambda: state.ledger.settle(settlements))
         await state.log.publish([event for answer in answers for event in _published(answer)])
-        for landed, answer in zip(batch, answers, strict=True):
-            self._follow(landed, answer)
+        steps = [self._follow(*each) for each in zip(batch, answers, strict=True)]
+        unknown = [each for each, step in zip(batch, steps, strict=True) if step is Step.PARK]
+        await self._parking.park([landed.flight.candidate for landed in unknown])
 
-    def _follow(self, landed: _Landed, answer: SettlementAnswer) -> None:
-        """What the table does next with it."""
+    def _follow(self, landed: _Landed, answer: SettlementAnswer) -> Step:
+        """What the table does next with it; one to be parked is still in it."""
         candidate, state = landed.flight.candidate, self._state
         legs = candidate.routed.legs
         before = candidate.progress
         step, candidate.progress = after(legs, before, _as_held(landed.outcome, answer))
-        if answer.closing is not None or step is not Step.AGAIN:
+        if answer.closing is not None or step is Step.DONE:
             state.finish([candidate])
-            return
+            return Step.DONE
+        if step is Step.PARK:
+            return step
         if candidate.progress.leg != before.leg:
             candidate.leg_since = state.now()
         # every account of the leg is tried at once; only then it waits
         rounds = candidate.progress.failures - len(candidate.leg.accounts) + 1
         state.put_back(candidate, backoff_s(rounds, state.jitter()) if rounds > 0 else 0.0)
+        return step
 
 
 def _apart(outcomes: Sequence[Outcome], reply: Response) -> Sequence[Outcome]:
@@ -148,18 +156,6 @@ def _as_held(outcome: Outcome, answer: SettlementAnswer) -> Outcome:
     if answer.attempt is None or answer.attempt.outcome in (None, outcome.kind):
         return outcome
     return Outcome(kind=OutcomeKind.UNKNOWN, detail="settled after it was called unknown")
-
-
-def _message(flight: Flight) -> Message:
-    routed = flight.candidate.routed
-    return Message(
-        notification_id=routed.notification_id,
-        attempt=flight.attempt.attempt,
-        type=routed.type,
-        channel=flight.attempt.channel,
-        address=routed.legs[flight.attempt.leg].address,
-        content=flight.content,
-    )
 
 
 def _settlement(landed: _Landed) -> Settlement:

@@ -1,17 +1,19 @@
 """What the steps of dispatch share: table, accounts, offsets, ledger and log."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from services.core.errors import Retryable
+from services.core.identifiers import NotificationId
 from services.core.ledger import Ledger
 from services.dispatch.accounts import Accounts
 from services.dispatch.log import AttemptLog
-from services.dispatch.offsets import Offsets
+from services.dispatch.offsets import PARKED, Offsets, Place
 from services.dispatch.pending import Candidate, PendingTable
 from services.runtime.chance import Chance
 from services.runtime.clock import Clock
+from services.runtime.consumer import Partition
 from services.runtime.logs import get_logger
 
 __all__ = ["DispatchState"]
@@ -38,6 +40,10 @@ class DispatchState:
         self.log = log
         self.clock = clock
         self.chance = chance
+        #: the partitions that this process has now
+        self.ours: set[Partition] = set()
+        #: notifications that have their verdict, and are to be parked no more
+        self.unparked: list[NotificationId] = []
         #: set when there may be something new to choose
         self.changed = asyncio.Event()
 
@@ -50,10 +56,17 @@ class DispatchState:
         return self.chance.jitter()
 
     def finish(self, candidates: Iterable[Candidate]) -> None:
-        """What became of these is published: their records are done with."""
+        """What became of these is published: their records are done with, and their parked rows."""
         for candidate in candidates:
-            self.offsets.finish(self.table.finish(candidate, self.now()))
+            if any(offset == PARKED for _, offset in self.leave(candidate)):
+                self.unparked.append(candidate.id)
+
+    def leave(self, candidate: Candidate) -> Sequence[Place]:
+        """It is out of the table, and its records are done with; its places."""
+        places = self.table.finish(candidate, self.now())
+        self.offsets.finish(places)
         self.changed.set()
+        return places
 
     def put_back(self, candidate: Candidate, pause_s: float = 0.0) -> None:
         """To be chosen again, after a pause."""

@@ -9,6 +9,7 @@ __all__ = [
     "DEAD_LETTERS",
     "LAG",
     "LEDGER_SECONDS",
+    "LOOKUPS",
     "MISPLACED",
     "PENDING",
     "RECEIPTS",
@@ -36,6 +37,7 @@ ATTEMPTS = Counter("lastword_attempts_total", "Attempts settled.", ["account", "
 CLOSED = Counter("lastword_closed_total", "Notifications closed, by reason.", ["reason"])
 CLAIMS_REFUSED = Counter("lastword_claims_refused_total", "Claims the ledger refused.", ["why"])
 UNKNOWN = Gauge("lastword_unknown", "Attempts whose outcome is not known yet.")
+LOOKUPS = Counter("lastword_lookups_total", "Look-ups of unknown attempts.", ["account", "answer"])
 LEDGER_SECONDS = Histogram(
     "lastword_ledger_seconds", "Time of one ledger call.", ["call"], buckets=_SECONDS
 )

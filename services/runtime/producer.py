@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from msgspec import Struct
@@ -15,7 +16,7 @@ from msgspec import Struct
 from services.core.errors import Retryable
 from services.runtime.logs import kafka_logger
 
-__all__ = ["LogProducer", "OutRecord"]
+__all__ = ["LogProducer", "OutRecord", "Publisher"]
 
 
 class OutRecord(Struct, frozen=True, kw_only=True):
@@ -26,6 +27,14 @@ class OutRecord(Struct, frozen=True, kw_only=True):
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
     partition: int = -1
+
+
+class Publisher(Protocol):
+    """Where records are appended."""
+
+    async def publish_async(self, records: Sequence[OutRecord]) -> None:
+        """Until all are acknowledged; after ``Retryable`` any of them may stand there or not."""
+        ...
 
 
 class _Batch:

@@ -6,15 +6,14 @@ the fold dies of something that waiting does not mend, the process ends with it.
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 
-import psycopg
 from aiohttp import web
 
 from services.core.catalogue import Lane
-from services.core.errors import Retryable
-from services.core.identifiers import AccountName, NotificationId
+from services.core.identifiers import AccountName
+from services.core.ledger import SweptLedger
 from services.core.ports import Access
 from services.core.topics import ATTEMPTS, RECEIPTS, requested
 from services.providers import PROVIDERS
@@ -31,14 +30,17 @@ from services.runtime.process import tell_address
 from services.runtime.producer import LogProducer
 from services.runtime.settings import Settings
 from services.tracker.access import Keys
+from services.tracker.asking import HttpAsker
 from services.tracker.folding import Folding
 from services.tracker.health import Health
+from services.tracker.looking import Looks
 from services.tracker.lookups import Lookups
 from services.tracker.problems import as_problems
 from services.tracker.queries import Queries
 from services.tracker.reading import Reading
-from services.tracker.store import receipts_of
-from services.tracker.sweeper import Receipts, Sweeper, settling_times
+from services.tracker.receipts import FoldedReceipts
+from services.tracker.reconciling import settling_times
+from services.tracker.sweeper import Sweeper
 from services.tracker.webhooks import Webhooks
 
 __all__ = ["READ", "serve"]
@@ -68,8 +70,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         ledger = await stack.enter_async_context(
             PostgresLedger(settings.postgres, log.requested_ids(), connections=2)
         )
-        settling = settling_times(loaded.catalogue.accounts, PROVIDERS, settings.time_scale)
-        sweeper = Sweeper(ledger, producer, codec, settling, _receipts(settings.postgres), utc_now)
+        asker = await stack.enter_async_context(HttpAsker(loaded.catalogue.accounts))
+        receipts = FoldedReceipts(settings.postgres, settings.kafka, log.ids)
+        sweeper = _sweeper(ledger, producer, codec, receipts, asker, accesses, loaded)
         sweeping = asyncio.create_task(sweeper.run())
         stack.push_async_callback(_cancelled, sweeping)
         halt = threading.Event()
@@ -85,6 +88,39 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         tell_address(settings.address_file, "tracker", address)
         get_logger().info("tracking", address=address)
         await _first(fold, sweeping, asyncio.create_task(stop.wait()))
+
+
+def _sweeper(
+    ledger: SweptLedger,
+    producer: LogProducer,
+    codec: Codec,
+    receipts: FoldedReceipts,
+    asker: HttpAsker,
+    accesses: Mapping[AccountName, Access],
+    loaded: LoadedCatalogue,
+) -> Sweeper:
+    catalogue = loaded.catalogue
+    settling = settling_times(catalogue.accounts, PROVIDERS, catalogue.time_scale)
+    looks = Looks(
+        ledger,
+        asker,
+        accesses,
+        PROVIDERS,
+        settling,
+        templates=loaded.templates,
+        decode=codec.decode,
+        now=utc_now,
+    )
+    return Sweeper(
+        ledger,
+        producer,
+        codec,
+        receipts,
+        looks,
+        settling=settling,
+        repeating=catalogue.repeating,
+        now=utc_now,
+    )
 
 
 def _webhooks(
@@ -149,19 +185,6 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-def _receipts(dsn: str) -> Callable[[Sequence[NotificationId]], Receipts]:
-    """The tracker's own table of receipts, as the sweeper asks for it; it blocks."""
-
-    def ask(ids: Sequence[NotificationId]) -> Receipts:
-        try:
-            with psycopg.connect(dsn, autocommit=True) as connection:
-                return receipts_of(connection, ids)
-        except psycopg.OperationalError as error:
-            raise Retryable("PostgreSQL does not answer") from error
-
-    return ask
 
 
 async def _first(*tasks: asyncio.Task[object]) -> None:

@@ -1,68 +1,32 @@
 """Closes what no receipt closes: attempts whose sender vanished, and those nobody can settle.
 
-An open attempt that is over becomes unknown. An unknown one ends as sent when its receipt has come,
-else as unknown when the provider's settling time is over. The ledger decides, and its answer is
-published, under ids that a repeat shares.
+An open attempt that is over becomes unknown. An unknown one ends as sent when its receipt has come
+or a look-up finds it; else, when the provider's settling time is over, as its type says. The ledger
+decides, and its answer is published, under ids that a repeat shares.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from services.core.catalogue import Account
 from services.core.errors import Retryable
-from services.core.events import AttemptSettled, CloseReason, NotificationClosed, ReceiptKind
-from services.core.identifiers import AccountName, NotificationId
-from services.core.ledger import Verdict
-from services.core.ports import Provider
+from services.core.events import AttemptSettled, NotificationClosed
+from services.core.identifiers import AccountName, TypeName, type_of
+from services.core.ledger import Finding, Resolution, SweptLedger, Unresolved
 from services.core.publications import closed, settled
 from services.core.topics import ATTEMPTS
 from services.runtime.codec import Codec
-from services.runtime.ledger.postgres import PostgresLedger, Unresolved
 from services.runtime.logs import get_logger
 from services.runtime.metrics import CLOSED, UNKNOWN
-from services.runtime.producer import LogProducer, OutRecord
+from services.runtime.producer import OutRecord, Publisher
+from services.tracker.looking import Looks
+from services.tracker.receipts import ReceiptsBook
+from services.tracker.reconciling import finding_on
 
-__all__ = ["Receipts", "Sweeper", "settling_times", "verdict_on"]
-
-#: the strongest receipt of each attempt asked for
-Receipts = Mapping[tuple[NotificationId, int], ReceiptKind]
+__all__ = ["Sweeper"]
 
 _MOST = 5_000
 _EVERY_S = 1.0
-
-
-def settling_times(
-    accounts: Mapping[AccountName, Account],
-    providers: Mapping[str, Provider],
-    time_scale: float,
-) -> dict[AccountName, timedelta]:
-    """How long an unknown attempt of each account is waited for."""
-    times = {}
-    for name, account in accounts.items():
-        vendors_ms = providers[account.provider].capabilities.settling_s * 1000 / time_scale
-        times[name] = timedelta(milliseconds=account.settling_ms or vendors_ms)
-    return times
-
-
-def verdict_on(
-    unresolved: Unresolved,
-    receipts: Receipts,
-    settling: Mapping[AccountName, timedelta],
-    now: datetime,
-) -> Verdict | None:
-    """What an unknown attempt ends as by now; None: wait on."""
-    attempt, identity = unresolved.attempt, unresolved.identity
-    receipt = receipts.get((identity.id, attempt.attempt))
-    if receipt is not None:
-        detail = f"its receipt came: {receipt}"
-        return Verdict(identity=identity, reason=CloseReason.SENT, detail=detail, resolves=True)
-    since = attempt.settled_at or attempt.send_by
-    waits = settling.get(attempt.account, timedelta())
-    if now - since < waits:
-        return None
-    detail = f"no receipt came within {round(waits.total_seconds())} s"
-    return Verdict(identity=identity, reason=CloseReason.UNKNOWN, detail=detail, resolves=True)
 
 
 class Sweeper:
@@ -70,28 +34,36 @@ class Sweeper:
 
     def __init__(
         self,
-        ledger: PostgresLedger,
-        producer: LogProducer,
+        ledger: SweptLedger,
+        publisher: Publisher,
         codec: Codec,
+        receipts: ReceiptsBook,
+        looks: Looks,
+        *,
         settling: Mapping[AccountName, timedelta],
-        receipts_of: Callable[[Sequence[NotificationId]], Receipts],
+        repeating: Container[TypeName],
         now: Callable[[], datetime],
+        every_s: float = _EVERY_S,
     ) -> None:
-        """``receipts_of`` may block: it is called in a thread."""
         self._ledger = ledger
-        self._producer = producer
+        self._publisher = publisher
         self._codec = codec
+        self._receipts = receipts
+        self._looks = looks
         self._settling = settling
-        self._receipts_of = receipts_of
+        self._repeating = repeating
         self._now = now
+        self._every_s = every_s
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except Retryable as error:
-                get_logger().warning("not_swept", cause=str(error))
-            await asyncio.sleep(_EVERY_S)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._looks.run())
+            while True:
+                try:
+                    await self.sweep()
+                except Retryable as error:
+                    get_logger().warning("not_swept", cause=str(error))
+                await asyncio.sleep(self._every_s)
 
     async def sweep(self) -> None:
         """Once: abandon what is over, close what can be closed, publish what is not yet."""
@@ -99,17 +71,37 @@ class Sweeper:
         await self._publish([settled(attempt) for attempt in abandoned])
         waiting = await self._ledger.unresolved(_MOST)
         UNKNOWN.set(len(waiting))
+        self._looks.want([one for one in waiting if not one.attempt.ended])
         if waiting:
             await self._resolve(waiting)
         await self._announce()
 
     async def _resolve(self, waiting: Sequence[Unresolved]) -> None:
-        receipts = await asyncio.to_thread(self._receipts_of, [u.identity.id for u in waiting])
+        found = await self._findings(waiting)
+        if any(one.finding is Finding.NOT_FOUND for one in found):
+            # its receipt may stand in the log, not folded yet: one that repeats would be doubled
+            if await self._receipts.is_complete():
+                found = await self._findings(waiting)
+            else:
+                found = [one for one in found if one.finding is Finding.TAKEN]
+        if found:
+            await self._ledger.resolve(found)
+
+    async def _findings(self, waiting: Sequence[Unresolved]) -> list[Resolution]:
+        receipts = await self._receipts.of([one.identity.id for one in waiting])
         now = self._now()
-        verdicts = [verdict_on(u, receipts, self._settling, now) for u in waiting]
-        decided = [verdict for verdict in verdicts if verdict is not None]
-        if decided:
-            await self._ledger.close(decided)
+        findings = [
+            finding_on(
+                attempt := one.attempt,
+                receipts.get((attempt.id, attempt.attempt)),
+                self._looks.answers.get(attempt.claim_id),
+                self._settling.get(attempt.account, timedelta()),
+                repeats=type_of(attempt.key) in self._repeating,
+                now=now,
+            )
+            for one in waiting
+        ]
+        return [finding for finding in findings if finding is not None]
 
     async def _announce(self) -> None:
         """No record leads to these verdicts again, so the ledger keeps them until they are out.
@@ -124,7 +116,7 @@ class Sweeper:
             await self._ledger.announce([told.closing.id for told in verdicts])
 
     async def _publish(self, events: Sequence[AttemptSettled | NotificationClosed]) -> None:
-        await self._producer.publish_async(
+        await self._publisher.publish_async(
             [
                 OutRecord(
                     topic=ATTEMPTS,

@@ -145,6 +145,16 @@ async def test_a_repeat_that_a_newer_one_or_a_cancel_forestalls_ends_as_unknown(
     assert "its key was cancelled" in closing.detail
 
 
+async def test_one_that_is_to_be_repeated_may_end_before_that_as_unknown(bench: Bench) -> None:
+    first = await unknown(bench)
+    expired = Verdict(identity=first.identity, reason=CloseReason.EXPIRED)
+    assert await bench.ledger.close([expired]) == [None]
+    await resolved(bench.ledger, first, Finding.NOT_FOUND, repeats=True)
+    (closing,) = await bench.ledger.close([expired])
+    assert closing is not None
+    assert closing.reason is CloseReason.UNKNOWN
+
+
 async def test_a_newer_one_does_not_wait_for_the_reconciling_of_an_older(bench: Bench) -> None:
     first = await unknown(bench)
     newer = request(bench, identity(11), first.identity)

@@ -14,6 +14,8 @@ from services.core.ledger import (
     ClaimAnswer,
     ClaimRequest,
     Closing,
+    Parked,
+    Resolution,
     Settlement,
     SettlementAnswer,
     Unannounced,
@@ -23,19 +25,22 @@ from services.core.ledger import (
 )
 from services.core.record import Record
 from services.core.restoring import Life, LogPartition, Made, Past
-from services.core.topics import ATTEMPTS
+from services.core.topics import ATTEMPTS, RECEIPTS
 from services.runtime.consumer import Partition
 from services.runtime.ledger.restore import Restorer
 from services.runtime.memory import MemoryConsumer, MemoryLog
 from services.runtime.memory_ledger import MemoryLedger
 from services.runtime.producer import OutRecord
+from services.tracker.receipts import Receipts
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import LEDGER, LOG, Network
 from tests.simulation.oracle import START, Oracle
+from tests.simulation.tables import Tables
 
 __all__ = [
     "HostClock",
     "MemoryPast",
+    "MemoryReceipts",
     "NetworkLedger",
     "NetworkPublisher",
     "NetworkSource",
@@ -180,6 +185,27 @@ class MemoryPast:
         return {place: self._log.end(place) for place in places}
 
 
+class MemoryReceipts:
+    """What one tracker's sweeper asks of the tables and the log."""
+
+    def __init__(self, host: str, network: Network, tables: Tables, log: MemoryLog) -> None:
+        self._host = host
+        self._network = network
+        self._tables = tables
+        self._log = log
+
+    async def of(self, ids: Sequence[NotificationId]) -> Receipts:
+        return await self._network.call(self._host, LEDGER, lambda: self._tables.receipts_of(ids))
+
+    async def is_complete(self) -> bool:
+        places = [(RECEIPTS, number) for number in range(self._log.partitions)]
+        ends = await self._network.call(
+            self._host, LOG, lambda: {place: self._log.end(place) for place in places}
+        )
+        folded = await self._network.call(self._host, LEDGER, lambda: dict(self._tables.offsets))
+        return all(folded.get(place, 0) >= end for place, end in ends.items())
+
+
 class NetworkLedger:
     """The ledger as one process reaches it."""
 
@@ -234,6 +260,34 @@ class NetworkLedger:
 
         return await self._call(cancel)
 
+    async def park(self, parked: Sequence[Parked]) -> None:
+        def park() -> None:
+            at_once(self._ledger.park(parked))
+            self._oracle.parked([one.id for one in parked])
+
+        await self._call(park)
+
+    async def resume(self, partitions: Sequence[Partition], most: int) -> Sequence[Parked]:
+        return await self._call(lambda: at_once(self._ledger.resume(partitions, most)))
+
+    async def unpark(self, ids: Sequence[NotificationId]) -> None:
+        def unpark() -> None:
+            at_once(self._ledger.unpark(ids))
+            self._oracle.unparked(ids)
+
+        await self._call(unpark)
+
+    async def parked(self, ids: Sequence[NotificationId]) -> Sequence[Parked]:
+        return await self._call(lambda: at_once(self._ledger.parked(ids)))
+
+    async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
+        def resolve() -> Sequence[SettlementAnswer]:
+            answers = at_once(self._ledger.resolve(resolutions))
+            self._oracle.resolved(resolutions, answers)
+            return answers
+
+        return await self._call(resolve)
+
     async def abandon(self, most: int) -> Sequence[Attempt]:
         def abandon() -> Sequence[Attempt]:
             attempts = at_once(self._ledger.abandon(most))
@@ -250,6 +304,9 @@ class NetworkLedger:
 
     async def announce(self, ids: Sequence[NotificationId]) -> None:
         await self._call(lambda: at_once(self._ledger.announce(ids)))
+
+    async def purge(self, most: int) -> int:
+        return await self._call(lambda: at_once(self._ledger.purge(most)))
 
     # -- a ledger that was set back ---------------------------------------------------------------
 

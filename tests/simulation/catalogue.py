@@ -11,10 +11,12 @@ from services.core.templates import Part, TemplateName, Templates
 from services.core.validation import Fault, Rules
 from services.runtime.catalogue import LoadedCatalogue
 
-__all__ = ["ACCESSES", "CODE", "LOADED", "NOTE", "RESET"]
+__all__ = ["ACCESSES", "ALERT", "CODE", "LOADED", "NOTE", "RESET"]
 
 #: newest wins, with a second account and a second channel
 RESET = TypeName("reset")
+#: as a reset, but that what stays unknown is sent again
+ALERT = TypeName("alert")
 #: lives for seconds
 CODE = TypeName("code")
 #: every one counts, in batches, on another lane
@@ -33,6 +35,15 @@ _CATALOGUE = parse_catalogue(
                 "deadline": "12s",
                 "route": [
                     {"channel": "email", "accounts": ["a", "b"], "give_up_after": "2s"},
+                    {"channel": "sms", "accounts": ["s"]},
+                ],
+            },
+            ALERT: {
+                "lane": "critical",
+                "deadline": "20s",
+                "when_unknown": "repeat",
+                "route": [
+                    {"channel": "email", "accounts": ["a", "b"], "give_up_after": "4s"},
                     {"channel": "sms", "accounts": ["s"]},
                 ],
             },
@@ -57,13 +68,15 @@ _TEMPLATES = Templates(
         for type, channel in (
             (RESET, Channel.EMAIL),
             (RESET, Channel.SMS),
+            (ALERT, Channel.EMAIL),
+            (ALERT, Channel.SMS),
             (CODE, Channel.SMS),
             (NOTE, Channel.EMAIL),
         )
         for part in ((Part.SUBJECT, Part.TEXT) if channel is Channel.EMAIL else (Part.TEXT,))
     }
 )
-_SCHEMAS: dict[TypeName, object] = {type: {"type": "object"} for type in (RESET, CODE, NOTE)}
+_SCHEMAS: dict[TypeName, object] = {type: {"type": "object"} for type in (RESET, ALERT, CODE, NOTE)}
 
 
 class _RememberingRules(Rules):

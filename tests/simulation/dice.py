@@ -66,6 +66,8 @@ class Weather(Struct, frozen=True, kw_only=True):
     provider_odd: float = 0.0
     #: of each acceptance: its receipts are lost, or come twice
     receipts_odd: float = 0.0
+    #: of each look-up: no answer
+    lookups_odd: float = 0.0
     crashes: int = 0
     stops: int = 0
     pauses: int = 0
@@ -112,6 +114,7 @@ def draw_weather(dice: Dice) -> Weather:
         crash_in_call=rate(0.08),
         provider_odd=dice.between(0.0, 0.9) if dice.maybe(0.6) else 0.0,
         receipts_odd=rate(0.8),
+        lookups_odd=rate(0.9),
         crashes=count(3),
         stops=count(2),
         pauses=count(3),

@@ -43,6 +43,8 @@ def _everything_is_closed(world: World) -> None:
 
 
 def _nothing_is_left(world: World) -> None:
+    for id in world.ledger.rows.parked:
+        world.oracle.blame("I1", f"{world.oracle.name(id)} is parked for good")
     for left in world.left_uncommitted():
         world.oracle.blame("I1", f"not committed to its end: {left}")
 

@@ -8,6 +8,7 @@ from the log itself.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 import msgspec
 
@@ -19,21 +20,34 @@ from services.core.events import (
     CloseReason,
     NotificationClosed,
     NotificationRouted,
+    ReceiptReceived,
 )
-from services.core.identifiers import AccountName, NotificationId, Origin, id_from_origin
-from services.core.ledger import Attempt, ClaimAnswer, ClaimRequest, Closing, Verdict
+from services.core.identifiers import AccountName, NotificationId, Origin, id_from_origin, type_of
+from services.core.ledger import (
+    Attempt,
+    ClaimAnswer,
+    ClaimRequest,
+    Closing,
+    Finding,
+    Resolution,
+    SettlementAnswer,
+    Verdict,
+)
 from services.core.ledger import Cancellation as LedgerCancellation
 from services.core.outcomes import OUTCOMES, OutcomeKind
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
 from services.core.requested import Cancellation, IdentifiedRequest, read_requested
-from services.core.topics import ATTEMPTS, DEAD_LETTERS, lane_of, requested
+from services.core.topics import ATTEMPTS, DEAD_LETTERS, RECEIPTS, lane_of, requested
 from services.runtime.codec import Codec
 from services.runtime.consumer import Partition
 from services.runtime.memory import MemoryLog
-from tests.simulation.vendors import Shipment, Watch
+from tests.simulation.catalogue import ALERT
+from tests.simulation.vendors import SETTLING_S, Shipment, Watch
 
 __all__ = ["START", "Asked", "Cue", "Oracle", "Shot", "Version"]
 
+#: types that say so; the catalogue is not asked, as a planted bug may have changed its mind
+REPEATING = (ALERT,)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 #: (how often the topic was made anew, offset)
 Version = tuple[int, int]
@@ -116,6 +130,11 @@ class Oracle(Watch):
         self.published: dict[NotificationId, NotificationClosed] = {}
         self.started: set[tuple[NotificationId, int]] = set()
         self.told: dict[tuple[NotificationId, int], OutcomeKind] = {}
+        #: attempts that reconciling has ended for, to be repeated
+        self.ended: set[tuple[NotificationId, int]] = set()
+        #: when the first receipt of an attempt was appended
+        self.receipts: dict[tuple[NotificationId, int], float] = {}
+        self._was_parked: set[NotificationId] = set()
         self._passed_on: set[Origin] = set()
         self._buried: set[tuple[str, int, int]] = set()
         self._generations: dict[str, int] = {}
@@ -171,6 +190,8 @@ class Oracle(Watch):
             place = (headers["lastword.topic"], headers["lastword.partition"])
             source, number = (part.decode() for part in place)
             self._buried.add((source, int(number), int(headers["lastword.offset"])))
+        elif topic == RECEIPTS:
+            self._receipt(record)
         elif topic.startswith("notifications.requested."):
             self._request(record)
         elif lane_of(topic) is not None:
@@ -196,6 +217,13 @@ class Oracle(Watch):
                 asked = Asked(read.id, read.key, version, (deadline - START).total_seconds())
                 self.asked[read.id] = asked
                 self.by_key[read.key].append(asked)
+
+    def _receipt(self, record: Record) -> None:
+        event = self._codec.decode(record.value or b"")
+        if isinstance(event, ReceiptReceived):
+            place = (event.notification_id, event.attempt)
+            self.receipts.setdefault(place, self._now())
+            self.say(f"receipt: attempt {place[1]} of {self.name(place[0])} {event.kind}")
 
     def _proposal(self, record: Record) -> None:
         event = self._codec.decode(record.value or b"")
@@ -312,7 +340,8 @@ class Oracle(Watch):
             if self._is_void(other, place):
                 continue
             if other.id == shot.id:
-                if other.may_be_taken or other.outcome not in _REFUSALS:
+                safe = other.outcome in _REFUSALS and not other.may_be_taken
+                if not safe and place not in self.ended:
                     self.blame("I2", f"attempt {number} of {name} though one may have been taken")
             elif other.key == shot.key and other.outcome is None and self._now() < other.over_at:
                 self.blame("I5", f"{name} is claimed while {self.name(other.id)} is open")
@@ -396,6 +425,55 @@ class Oracle(Watch):
         leased = shot.send_by - shot.granted_at > _LONG_LEASE_S
         asked = self._questions[shot.claim] <= 2
         return shot.written_at is None and leased and asked and not self.deadly
+
+    # -- what is reconciled -----------------------------------------------------------------------
+
+    def resolved(self, asked: Sequence[Resolution], answers: Sequence[SettlementAnswer]) -> None:
+        """It committed what reconciling has found."""
+        for resolution, answer in zip(asked, answers, strict=True):
+            attempt = answer.attempt
+            if attempt is None:
+                continue
+            self._outcome(attempt)
+            is_news = answer.closing is not None and answer.closing.id not in self.closings
+            is_ended = attempt.ended and (attempt.id, attempt.attempt) not in self.ended
+            if resolution.finding is Finding.NOT_FOUND and (is_news or is_ended):
+                self._may_be_ended(attempt)
+            if is_ended:
+                self.say(f"to be repeated: attempt {attempt.attempt} of {self.name(attempt.id)}")
+                self.ended.add((attempt.id, attempt.attempt))
+                self.counts["repeated"] += 1
+        self.closed([answer.closing for answer in answers if answer.closing is not None])
+
+    def _may_be_ended(self, attempt: Attempt) -> None:
+        """Nothing was found: its settling time is over, and no receipt stood in the log by then."""
+        name = f"attempt {attempt.attempt} of {self.name(attempt.id)}"
+        since = ((attempt.settled_at or attempt.send_by) - START).total_seconds()
+        over_at = since + SETTLING_S
+        if self._now() < over_at:
+            self.blame("I2", f"{name} is given up {over_at - self._now():.1f} s too early")
+        receipt_at = self.receipts.get((attempt.id, attempt.attempt), inf)
+        if receipt_at < over_at:
+            self.blame("I2", f"{name} is given up, and its receipt was there")
+        type = type_of(attempt.key)
+        if attempt.ended and type not in REPEATING:
+            self.blame("I2", f"{name} is to be repeated, which {type} does not say")
+
+    def parked(self, ids: Sequence[NotificationId]) -> None:
+        """It keeps these."""
+        self._was_parked.update(ids)
+
+    def unparked(self, ids: Sequence[NotificationId]) -> None:
+        """It keeps these no more."""
+        for id in ids:
+            if id not in self.published and id not in self.dead:
+                self.blame("I1", f"{self.name(id)} is parked no more, and nobody was told of it")
+
+    def looked(self, account: AccountName, shipment: Shipment, shown: bool | None) -> None:
+        name = f"attempt {shipment.attempt} of {self.name(shipment.id)}"
+        answer = {None: "no answer", True: "found", False: "not found"}[shown]
+        self.say(f"looked up: {name} at {account}: {answer}")
+        self.counts[f"looked up: {answer}"] += 1
 
     def cancelled(self, asked: Sequence[LedgerCancellation], closings: Sequence[Closing]) -> None:
         """It committed cancels."""
@@ -505,12 +583,18 @@ class Oracle(Watch):
             return
         shot.taken += 1
         taken = sum(other.taken for other in self.shots.values() if other.id == shipment.id)
-        if taken > 1:
+        if taken > 1 and not self._may_be_repeated(shipment):
             self.counts["duplicates"] += 1
             self.blame("I2", f"{self.name(shipment.id)} is taken {taken} times")
         closing = self.closings.get(shipment.id)
         if closing is not None and closing.reason not in (CloseReason.SENT, CloseReason.UNKNOWN):
             self.blame("I1", f"{name} is taken, and it is closed as {closing.reason}")
+
+    def _may_be_repeated(self, shipment: Shipment) -> bool:
+        """All of its attempts but the last were given up, as its type says."""
+        numbers = [number for id, number in self.shots if id == shipment.id]
+        taken = [number for number in numbers if self.shots[(shipment.id, number)].taken]
+        return all((shipment.id, number) in self.ended for number in taken[:-1])
 
     def dropped(self, account: AccountName, shipment: Shipment) -> None:
         self.say(f"dropped: attempt {shipment.attempt} of {self.name(shipment.id)} by {account}")
@@ -557,11 +641,15 @@ class Oracle(Watch):
         )
 
     def _is_done(self, id: NotificationId) -> bool:
-        """Closed and published; or unknown, which the sweeper ends."""
+        """Closed and published; or unknown and parked, for the sweeper to end."""
         if id in self.published:
             return True
         last = self.last_shot(id)
-        return last is not None and last.outcome is OutcomeKind.UNKNOWN
+        is_unknown = last is not None and last.outcome is OutcomeKind.UNKNOWN
+        return id in self._was_parked and (is_unknown or self._was_ended(id))
+
+    def _was_ended(self, id: NotificationId) -> bool:
+        return any(id == ended for ended, _ in self.ended)
 
     def last_shot(self, id: NotificationId) -> Shot | None:
         numbers = [number for other, number in self.shots if other == id]

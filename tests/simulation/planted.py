@@ -13,12 +13,23 @@ import pytest
 from msgspec.structs import replace
 
 from services.core import publications, requested
+from services.core.catalogue import Catalogue
 from services.core.events import AttemptStarted, CloseReason, NotificationClosed
 from services.core.identifiers import EventId, NotificationId, event_id
-from services.core.ledger import ClaimAnswer, ClaimRefused, Verdict
+from services.core.ledger import ClaimAnswer, ClaimRefused, Parked
 from services.core.outcomes import Outcome, OutcomeKind
-from services.core.ports import Access, Message
-from services.dispatch import claims, closes, log, offsets, pending, reader, sends
+from services.core.ports import Access, Lookup, Message
+from services.dispatch import (
+    claims,
+    closes,
+    log,
+    offsets,
+    parking,
+    pending,
+    reader,
+    resuming,
+    sends,
+)
 from services.dispatch.claims import Flight
 from services.dispatch.departure import Departure
 from services.dispatch.log import Outgoing
@@ -26,7 +37,8 @@ from services.dispatch.offsets import Place
 from services.dispatch.pending import Candidate, Choice
 from services.router import decide
 from services.runtime.consumer import Partition
-from services.tracker import sweeper
+from services.tracker import reconciling, sweeper
+from tests.simulation.adapters import MemoryReceipts
 from tests.simulation.planted_ledger import LEDGER_BUGS
 from tests.simulation.play import Life, lives
 
@@ -307,17 +319,50 @@ def take_it_where_it_stands(patch: Patch) -> None:
 
 
 def trust_a_negative_look_up(patch: Patch) -> None:
-    """No receipt yet, so it was not taken, and has failed (P16)."""
-    judge = sweeper.verdict_on
+    """It was not found, so it was not taken: no need to wait any longer (P16)."""
+    find = reconciling.finding_on
 
-    def hasty(*arguments, **named):  # type: ignore[no-untyped-def]
-        verdict = judge(*arguments, **named)
-        if verdict is not None and verdict.reason is CloseReason.SENT:
-            return verdict
-        identity = arguments[0].identity
-        return Verdict(identity=identity, reason=CloseReason.FAILED, resolves=True)
+    def hasty(attempt, receipt, looked, settling, **named):  # type: ignore[no-untyped-def]
+        if looked is not None and looked.answer is Lookup.NOT_FOUND:
+            settling = settling * 0
+        return find(attempt, receipt, looked, settling, **named)
 
-    patch.setattr(sweeper, "verdict_on", hasty)
+    patch.setattr(sweeper, "finding_on", hasty)
+
+
+def repeat_before_the_receipts_are_read(patch: Patch) -> None:
+    """What the log says of receipts counts only once it is folded, be that when it may (P9)."""
+
+    async def complete(self: MemoryReceipts) -> bool:
+        return True
+
+    patch.setattr(MemoryReceipts, "is_complete", complete)
+
+
+def repeat_whatever_the_type_says(patch: Patch) -> None:
+    """Every type repeats what stays unknown (P16)."""
+    patch.setattr(Catalogue, "repeating", property(lambda catalogue: frozenset(catalogue.types)))
+
+
+def park_nothing(patch: Patch) -> None:
+    """What is unknown is the sweeper's, and its record is done with (P8)."""
+
+    async def leave(self: parking.Parking, candidates: Sequence[Candidate]) -> None:
+        for candidate in candidates:
+            self._state.leave(candidate)
+
+    patch.setattr(parking.Parking, "park", leave)
+
+
+def unpark_what_is_resumed(patch: Patch) -> None:
+    """A parked row is deleted as soon as somebody has it (P8)."""
+    take = resuming.Resuming._take
+
+    async def taken(self: resuming.Resuming, row: Parked) -> None:
+        await take(self, row)
+        self._state.unparked.append(row.id)
+
+    patch.setattr(resuming.Resuming, "_take", taken)
 
 
 def announce_before_it_is_told(patch: Patch) -> None:
@@ -355,6 +400,10 @@ BUGS: Mapping[str, Bug] = {
         random_id_for_an_id_less_record,
         take_it_where_it_stands,
         trust_a_negative_look_up,
+        repeat_before_the_receipts_are_read,
+        repeat_whatever_the_type_says,
+        park_nothing,
+        unpark_what_is_resumed,
         announce_before_it_is_told,
     )
 } | dict(LEDGER_BUGS)

@@ -12,7 +12,7 @@ from services.core.identifiers import NotificationId, TypeName, supersession_key
 from services.core.partitioner import partition_of
 from services.core.topics import requested
 from services.runtime.producer import OutRecord
-from tests.simulation.catalogue import CODE, LOADED, NOTE, RESET
+from tests.simulation.catalogue import ALERT, CODE, LOADED, NOTE, RESET
 from tests.simulation.codec import CODEC
 from tests.simulation.dice import Dice
 from tests.simulation.world import PARTITIONS, World
@@ -71,7 +71,7 @@ def write_story(dice: Dice) -> list[Deed]:
     deeds = _campaign(dice) if dice.maybe(0.3) else []
     spread = dice.one_of((0.2, 2.0, _LASTS_S))
     for number in range(dice.whole(2, 6)):
-        type = dice.one_of((RESET, RESET, RESET, CODE, NOTE))
+        type = dice.one_of((RESET, RESET, ALERT, CODE, NOTE))
         at = dice.between(0.0, spread)
         deeds.append(
             asks(

@@ -31,8 +31,22 @@ from services.runtime.clock import Clock
 from tests.simulation.dice import Dice
 from tests.simulation.network import Network
 
-__all__ = ["Fate", "MemoryProvider", "MemorySender", "Shipment", "Vendors", "Watch"]
+__all__ = [
+    "SETTLING_S",
+    "Fate",
+    "MemoryAsker",
+    "MemoryProvider",
+    "MemorySender",
+    "Shipment",
+    "Vendors",
+    "Watch",
+]
 
+SETTLING_S = 4
+#: the one account that cannot be asked what became of a message
+MUTE = AccountName("b")
+#: what was taken may be shown so much later
+_SHOWN_WITHIN_S = 3.0
 #: kinds of outcome that a vendor may give each message of its own
 _APART = (OutcomeKind.ACCEPTED, OutcomeKind.ACCEPTED, OutcomeKind.REFUSED_RECIPIENT)
 
@@ -85,6 +99,9 @@ class Watch:
     def dropped(self, account: AccountName, shipment: Shipment) -> None:
         """It was written, and will never be taken."""
 
+    def looked(self, account: AccountName, shipment: Shipment, shown: bool | None) -> None:
+        """A look-up's answer is there."""
+
 
 class MemoryProvider:
     """One vendor, as dispatch addresses it."""
@@ -93,10 +110,10 @@ class MemoryProvider:
     capabilities = Capabilities(
         channels=tuple(Channel),
         idempotent_send=IdempotentSend.NONE,
-        reconcile=Reconcile.WEBHOOK_ONLY,
+        reconcile=Reconcile.SEARCH,
         correlation="the message",
         batch_max=10,
-        settling_s=4,
+        settling_s=SETTLING_S,
     )
     default_base_url = "https://vendor.test"
 
@@ -112,12 +129,16 @@ class MemoryProvider:
         return [Outcome(kind=kind, code=str(response.status), retry_after=after) for kind in kinds]
 
     def build_lookup(self, access: Access, message: Message, *, since: datetime) -> Request | None:
-        return None
+        if access.account.name == MUTE:
+            return None
+        body = msgspec.json.encode(Shipment(message.notification_id, message.attempt))
+        return Request(method="GET", url=access.base_url, headers={}, body=body)
 
     def read_lookup(
         self, message: Message, response: Response, *, since: datetime
     ) -> tuple[Lookup, str | None]:
-        return Lookup.NO_ANSWER, None
+        found = msgspec.json.decode(response.body, type=bool)
+        return (Lookup.FOUND if found else Lookup.NOT_FOUND), None
 
     def read_callback(
         self, access: Access, callback: Callback, *, now: datetime
@@ -134,6 +155,8 @@ class Vendors:
         self._watch = watch
         self.down: set[AccountName] = set()
         self.fates: list[Fate] = []
+        #: what was taken, and when that shows
+        self._shown_at: dict[tuple[AccountName, Shipment], float] = {}
         #: told of what was taken, for the receipts that follow
         self.on_taken: Callable[[AccountName, Shipment], None] = lambda _account, _shipment: None
 
@@ -185,7 +208,17 @@ class Vendors:
             return [self._dice.one_of(_APART) for _ in range(count)]
         return [_REALLY.get(fate, OutcomeKind.ACCEPTED)] * count
 
+    def shows(self, account: AccountName, shipment: Shipment) -> bool | None:
+        """What a look-up says; None: nothing."""
+        odd = self._dice.maybe(self._network.weather.lookups_odd)
+        if odd or account in self.down:
+            return None
+        shown_at = self._shown_at.get((account, shipment))
+        return shown_at is not None and shown_at <= asyncio.get_running_loop().time()
+
     def _take(self, account: AccountName, shipment: Shipment) -> None:
+        shown_at = asyncio.get_running_loop().time() + self._dice.between(0.0, _SHOWN_WITHIN_S)
+        self._shown_at.setdefault((account, shipment), shown_at)
         self._watch.taken(account, shipment)
         self.on_taken(account, shipment)
 
@@ -221,6 +254,23 @@ def _break(reply: "asyncio.Future[Response]") -> None:
 def _resolve(reply: "asyncio.Future[Response]", response: Response) -> None:
     if not reply.done():
         reply.set_result(response)
+
+
+class MemoryAsker:
+    """Asks the vendors what they have."""
+
+    def __init__(self, vendors: Vendors, network: Network, watch: Watch) -> None:
+        self._vendors = vendors
+        self._network = network
+        self._watch = watch
+
+    async def ask(self, account: AccountName, request: Request) -> Response | None:
+        shipment = msgspec.json.decode(request.body, type=Shipment)
+        await asyncio.sleep(self._network.delay())
+        shown = self._vendors.shows(account, shipment)
+        await asyncio.sleep(self._network.delay())
+        self._watch.looked(account, shipment, shown)
+        return None if shown is None else Response(status=200, body=msgspec.json.encode(shown))
 
 
 class MemorySender:

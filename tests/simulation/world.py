@@ -4,31 +4,31 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import cast
 
 from msgspec import field
 
 from services.core.catalogue import Lane
 from services.core.errors import Retryable
-from services.core.identifiers import NotificationId, Origin
+from services.core.identifiers import Origin
 from services.core.record import Record
 from services.core.topics import queued, requested
 from services.dispatch.process import Dispatch, Outside
 from services.router.app import Router
 from services.runtime.consumer import Partition, next_offsets
-from services.runtime.ledger.postgres import PostgresLedger
 from services.runtime.ledger.restore import Restorer
 from services.runtime.memory import MemoryConsumer
 from services.runtime.memory_ledger import MemoryLedger
-from services.runtime.producer import LogProducer
 from services.runtime.source import Ownership, RecordSource
 from services.tracker.entries import Entry
+from services.tracker.looking import Looks
 from services.tracker.reading import Reading
+from services.tracker.reconciling import settling_times
 from services.tracker.store import StaleOffsets
-from services.tracker.sweeper import Receipts, Sweeper, settling_times
+from services.tracker.sweeper import Sweeper
 from tests.simulation.adapters import (
     HostClock,
     MemoryPast,
+    MemoryReceipts,
     NetworkLedger,
     NetworkPublisher,
     NetworkSource,
@@ -42,7 +42,7 @@ from tests.simulation.network import LEDGER, Network
 from tests.simulation.oracle import START, Oracle
 from tests.simulation.service import Serve, Service
 from tests.simulation.tables import READ, Tables, entries_of
-from tests.simulation.vendors import MemoryProvider, MemorySender, Vendors
+from tests.simulation.vendors import MemoryAsker, MemoryProvider, MemorySender, Vendors
 
 __all__ = ["PARTITIONS", "World"]
 
@@ -139,6 +139,7 @@ class World:
             oracle.published.keys() >= wanted.keys()
             and not self.left_uncommitted()
             and not self.left_unrouted()
+            and not self.ledger.rows.parked
             and all(self.tables.offsets[place] == end for place, end in self.ends(READ).items())
         )
 
@@ -257,26 +258,29 @@ class World:
 
     async def _sweep(self, service: Service) -> None:
         ledger = NetworkLedger(service.name, self.network, self.ledger, self.oracle)
-        publisher = self._publisher(service.name)
-        sweeper = Sweeper(
-            cast(PostgresLedger, ledger),
-            cast(LogProducer, publisher),
-            CODEC,
+        looks = Looks(
+            ledger,
+            MemoryAsker(self.vendors, self.network, self.oracle),
+            ACCESSES,
+            _PROVIDERS,
             _SETTLING,
-            self._receipts_of,
-            self.now,
+            templates=LOADED.templates,
+            decode=CODEC.decode,
+            now=self.now,
+            every_s=_SWEEP_EVERY_S / 2,
         )
-        while True:
-            try:
-                await sweeper.sweep()
-            except Retryable:
-                pass
-            await asyncio.sleep(_SWEEP_EVERY_S)
-
-    def _receipts_of(self, ids: Sequence[NotificationId]) -> Receipts:
-        if self.network.is_through("tracker-1", LEDGER):
-            return self.tables.receipts_of(ids)
-        raise Retryable("the tables are away")
+        sweeper = Sweeper(
+            ledger,
+            self._publisher(service.name),
+            CODEC,
+            MemoryReceipts(service.name, self.network, self.tables, self.log),
+            looks,
+            settling=_SETTLING,
+            repeating=LOADED.catalogue.repeating,
+            now=self.now,
+            every_s=_SWEEP_EVERY_S,
+        )
+        await sweeper.run()
 
     def _publisher(self, host: str) -> NetworkPublisher:
         return NetworkPublisher(host, self.network, self.log, self.dice.number)

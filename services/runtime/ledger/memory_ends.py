@@ -106,9 +106,10 @@ class Ending:
             return row.closing
         standing, resolves = self._rows.standing(row, now), verdict.resolves
         answers = standing == _UNKNOWN and resolves and verdict.reason in _RESOLUTIONS
+        given_up = standing == _UNKNOWN and row.attempts[-1].ended
         if row.taken and standing != "busy":
             self._rows.put(row, CloseReason.SENT, TAKEN_BEFORE, None, now, resolves=resolves)
-        elif standing is None or answers:
+        elif standing is None or answers or given_up:
             reason, detail, winner = verdict.reason, verdict.detail, verdict.winner
             self._rows.put(row, reason, detail, winner, now, resolves=resolves)
         return row.closing

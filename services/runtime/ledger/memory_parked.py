@@ -21,7 +21,8 @@ class Parking:
         self._rows = rows
 
     def park(self, parked: Iterable[Parked], now: datetime) -> None:
-        for one in parked:
+        # of one that is named twice the first counts
+        for one in {one.id: one for one in reversed(list(parked))}.values():
             known = self._rows.parked.get(one.id)
             kept = one if known is None else _moved(known.parked, one)
             due_at = None if self._reconciles(one.id) else now

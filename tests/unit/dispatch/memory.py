@@ -8,7 +8,9 @@ from services.core.events import NotificationClosed
 from services.core.identifiers import AccountName, ClaimId
 from services.core.topics import ATTEMPTS
 from services.dispatch.accounts import Accounts
+from services.dispatch.closes import Closes
 from services.dispatch.log import AttemptLog
+from services.dispatch.parking import Parking
 from services.dispatch.state import DispatchState
 from services.runtime.codec import Codec
 from services.runtime.memory import MemoryLog, MemoryProducer
@@ -62,6 +64,8 @@ class Memory:
             self.clock,
             LoadedDice(),
         )
+        self.parking = Parking(self.state, _CODEC)
+        self.closes = Closes(self.state, self.parking)
 
     def told(self) -> Sequence[NotificationClosed]:
         """The verdicts that were published."""

@@ -11,7 +11,6 @@ from services.core.identifiers import AccountName
 from services.core.ledger import ClaimAnswer, ClaimRequest
 from services.core.templates import Part, TemplateName, Templates
 from services.dispatch.claims import Claims
-from services.dispatch.closes import Closes
 from services.dispatch.pending import Candidate
 from services.runtime.memory_ledger import MemoryLedger
 from tests.unit.dispatch.examples import EMAIL_LEG, START, candidate
@@ -28,7 +27,7 @@ def _claims(memory: Memory, *candidates: Candidate) -> Claims:
     for one in candidates:
         memory.state.offsets.read(one.places[0])
         memory.state.table.absorb(one, START)
-    return Claims(memory.state, Closes(memory.state), templates, ACCOUNTS)
+    return Claims(memory.state, memory.closes, memory.parking, templates, ACCOUNTS, ())
 
 
 async def test_the_losers_of_a_grant_are_closed_with_it() -> None:

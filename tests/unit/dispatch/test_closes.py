@@ -7,7 +7,7 @@ from services.core.events import Channel, CloseReason
 from services.core.identifiers import AccountName, ClaimId
 from services.core.ledger import ClaimRequest, Settlement
 from services.core.outcomes import Outcome, OutcomeKind
-from services.dispatch.closes import Closes, identity_of
+from services.dispatch.closes import identity_of
 from services.dispatch.pending import Candidate
 from tests.unit.dispatch.examples import START, candidate, notification_id
 from tests.unit.dispatch.memory import Memory
@@ -42,7 +42,7 @@ async def test_what_another_process_has_in_flight_is_not_finished_by_a_verdict()
     asked = _claim(one)
     memory.clock.at = START + 59
     await memory.ledger.claim([asked])
-    closing = asyncio.create_task(Closes(memory.state).expire(_due(memory, one, after=60.5)))
+    closing = asyncio.create_task(memory.closes.expire(_due(memory, one, after=60.5)))
     await asyncio.sleep(0.05)
     assert len(memory.state.table) == 1
     assert memory.state.offsets.take_committable("deliveries.queued.critical") == {
@@ -59,7 +59,7 @@ async def test_what_became_unknown_is_left_to_the_sweeper() -> None:
     memory = Memory()
     one = candidate("one", 1)
     await memory.ledger.claim([_claim(one)])
-    await Closes(memory.state).expire(_due(memory, one))
+    await memory.closes.expire(_due(memory, one))
     assert memory.told() == []
     assert len(memory.state.table) == 0
 
@@ -74,7 +74,7 @@ async def test_p2_a_repeat_past_its_deadline_takes_nothing_with_it() -> None:
     taken = Outcome(kind=OutcomeKind.ACCEPTED)
     await memory.ledger.settle([Settlement(claim_id=asked.claim_id, outcome=taken)])
     waiting = candidate("B", 11, deadline=100)
-    await Closes(memory.state).expire(_due(memory, waiting, candidate("A", 12)))
+    await memory.closes.expire(_due(memory, waiting, candidate("A", 12)))
     assert [event.reason for event in memory.told()] == [CloseReason.SENT]
     (choice,) = memory.state.table.choose(memory.clock.at, 10)
     assert choice.candidate.id == notification_id("B")
@@ -82,6 +82,6 @@ async def test_p2_a_repeat_past_its_deadline_takes_nothing_with_it() -> None:
 
 async def test_what_expires_together_is_closed_together() -> None:
     memory = Memory()
-    await Closes(memory.state).expire(_due(memory, candidate("A", 1), candidate("B", 2)))
+    await memory.closes.expire(_due(memory, candidate("A", 1), candidate("B", 2)))
     assert {event.reason for event in memory.told()} == {CloseReason.EXPIRED}
     assert len(memory.told()) == 2

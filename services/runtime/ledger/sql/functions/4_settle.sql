@@ -182,8 +182,10 @@ BEGIN
     standing := ledger.standing(n, now);
     IF n.taken AND standing IS DISTINCT FROM 'busy' THEN
         n := ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now, resolves);
-    ELSIF standing IS NULL OR (standing = 'unknown' AND resolves
-                               AND v ->> 'reason' IN ('sent', 'failed', 'unknown')) THEN
+    ELSIF standing IS NULL
+          OR (standing = 'unknown' AND resolves
+              AND v ->> 'reason' IN ('sent', 'failed', 'unknown'))
+          OR (standing = 'unknown' AND NOT ledger.reconciles(n.id)) THEN
         n := ledger.put_closing(n, v ->> 'reason', v ->> 'detail', (v ->> 'winner')::uuid, now,
                                 resolves);
     END IF;

@@ -12,10 +12,11 @@ $$;
 CREATE OR REPLACE FUNCTION ledger.put_parked(rows jsonb, now timestamptz) RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO ledger.parked (id, topic, partition, body, due_at)
-    SELECT DISTINCT ON (r.id) r.id, r.topic, r.partition, decode(r.body, 'base64'),
-        CASE WHEN NOT ledger.reconciles(r.id) THEN now END
-    FROM jsonb_to_recordset(rows) AS r(id uuid, topic text, partition integer, body text)
-    ORDER BY r.id
+    SELECT DISTINCT ON (p.id) p.id, r ->> 'topic', (r ->> 'partition')::integer,
+        decode(r ->> 'body', 'base64'), CASE WHEN NOT ledger.reconciles(p.id) THEN now END
+    FROM jsonb_array_elements(rows) WITH ORDINALITY AS e(r, place),
+        LATERAL (SELECT (r ->> 'id')::uuid AS id) p
+    ORDER BY p.id, e.place
     ON CONFLICT (id) DO UPDATE SET topic = excluded.topic, partition = excluded.partition,
         due_at = excluded.due_at;
 $$;

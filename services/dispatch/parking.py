@@ -1,0 +1,40 @@
+"""What would hold back its partition's offsets waits in the ledger instead.
+
+An unknown attempt may take half an hour to be reconciled. Its notification is parked, under the
+partition that its proposal stood on, and its record is done with. Whoever has that partition when
+it may go on takes it up again, as if its record were read once more; only when what became of it is
+published is the row deleted. A crash at any point leaves the record, the row, or both.
+"""
+
+from collections.abc import Sequence
+
+from services.core.ledger import Parked
+from services.dispatch.pending import Candidate
+from services.dispatch.state import DispatchState
+from services.runtime.codec import Codec
+
+__all__ = ["Parking"]
+
+
+class Parking:
+    """Puts away; ``Resuming`` takes up again."""
+
+    def __init__(self, state: DispatchState, codec: Codec) -> None:
+        self._state = state
+        self._codec = codec
+
+    async def park(self, candidates: Sequence[Candidate]) -> None:
+        """These are unknown, and that is published.
+
+        One whose partition has gone meanwhile is left to the next owner, who reads its record.
+        """
+        rows = [self._row(candidate) for candidate in candidates if candidate.places]
+        if rows:
+            await self._state.asked(lambda: self._state.ledger.park(rows))
+        for candidate in candidates:
+            self._state.leave(candidate)
+
+    def _row(self, candidate: Candidate) -> Parked:
+        (topic, partition), _ = candidate.places[0]
+        body = self._codec.encode(candidate.routed)
+        return Parked(id=candidate.id, topic=topic, partition=partition, body=body)
