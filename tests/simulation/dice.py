@@ -76,6 +76,8 @@ class Weather(Struct, frozen=True, kw_only=True):
     cuts: int = 0
     ledger_outages: int = 0
     provider_outages: int = 0
+    #: the fold stands still while the rest of its process does not
+    fold_stops: int = 0
     #: the ledger forgets what it decided last
     set_backs: int = 0
     #: seconds that the hosts' wall clocks may be off
@@ -123,5 +125,6 @@ def draw_weather(dice: Dice) -> Weather:
         cuts=count(2),
         ledger_outages=count(2),
         provider_outages=count(3),
+        fold_stops=count(2),
         set_backs=dice.whole(1, 2) if dice.maybe(0.15) else 0,
     )

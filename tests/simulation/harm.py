@@ -33,6 +33,7 @@ class Harm:
             (weather.cuts, self._cut),
             (weather.ledger_outages, self._ledger_away),
             (weather.provider_outages, self._provider_away),
+            (weather.fold_stops, self._hold_the_fold),
             (weather.set_backs, world.set_the_ledger_back),
         ):
             harms += [(self._dice.whole(0, _STEPS), harm) for _ in range(count)]
@@ -98,6 +99,9 @@ class Harm:
         world.oracle.say(f"{account} is down")
         world.vendors.down.add(account)
         world.network.later(self._dice.between(0.5, 10.0), world.vendors.down.discard, account)
+
+    def _hold_the_fold(self) -> None:
+        self._world.hold_the_fold(self._dice.between(1.0, 6.0))
 
     def _likely(self) -> Sequence[Service]:
         """Dispatchers, mostly."""

@@ -22,7 +22,7 @@ from tests.simulation.story import lanes_of, tell, write_story
 from tests.simulation.vendors import Shipment
 from tests.simulation.world import World
 
-__all__ = ["Life", "live", "lives", "play", "silence"]
+__all__ = ["Life", "live", "lives", "play", "receipt_of", "silence"]
 
 #: no harm begins or lasts after this
 _HARM_UNTIL_S = 12.0
@@ -129,21 +129,28 @@ def _run(world: World, harm: Harm, at_least: float) -> None:
             return
 
 
+def receipt_of(
+    world: World, account: AccountName, shipment: Shipment, kind: ReceiptKind
+) -> OutRecord:
+    """As the tracker would append it now."""
+    receipt = ReceiptReceived(
+        event_id=event_id(shipment.id, f"receipt {kind}", shipment.attempt),
+        notification_id=shipment.id,
+        attempt=shipment.attempt,
+        account=account,
+        kind=kind,
+        occurred_at=world.now(),
+        received_at=world.now(),
+    )
+    return OutRecord(topic=RECEIPTS, key=str(shipment.id).encode(), value=CODEC.encode(receipt))
+
+
 def _receipts(world: World, weather: Weather, account: AccountName, shipment: Shipment) -> None:
     """What the vendor reports of a message that it took: late, twice, out of order, or never."""
     dice = world.dice
     for kind in _KINDS[: dice.whole(1, 3)]:
         if dice.maybe(0.5 * weather.receipts_odd):
             continue
-        receipt = ReceiptReceived(
-            event_id=event_id(shipment.id, f"receipt {kind}", shipment.attempt),
-            notification_id=shipment.id,
-            attempt=shipment.attempt,
-            account=account,
-            kind=kind,
-            occurred_at=world.now(),
-            received_at=world.now(),
-        )
-        out = OutRecord(topic=RECEIPTS, key=str(shipment.id).encode(), value=CODEC.encode(receipt))
+        out = receipt_of(world, account, shipment, kind)
         for _ in range(2 if dice.maybe(0.5 * weather.receipts_odd) else 1):
             world.network.later(dice.between(0.01, 5.0), world.log.append, out)

@@ -12,14 +12,15 @@ from services.core.events import CloseReason
 from services.core.outcomes import OutcomeKind
 from services.core.topics import queued, requested
 from services.runtime.producer import OutRecord
-from tests.simulation.catalogue import CODE, NOTE
+from tests.simulation.catalogue import ALERT, CODE, NOTE
 from tests.simulation.dice import Dice, draw_weather
 from tests.simulation.network import LOG
 from tests.simulation.play import live
 from tests.simulation.scene import Scene
+from tests.simulation.scenes import receipt_unread
 from tests.simulation.service import Service
 from tests.simulation.story import asks, cancels, tell
-from tests.simulation.vendors import Fate
+from tests.simulation.vendors import SETTLING_S, Fate
 from tests.simulation.world import World
 
 SENT, SUPERSEDED = CloseReason.SENT, CloseReason.SUPERSEDED
@@ -185,6 +186,10 @@ def test_p8_what_was_settled_and_not_told_is_told_by_the_replay(words: str) -> N
     assert scene.sent("A") == 1
 
 
+def test_p9_nothing_is_repeated_while_its_receipt_stands_in_the_log_unread() -> None:
+    receipt_unread()
+
+
 def test_p11_a_connection_that_comes_too_late_carries_nothing() -> None:
     """The code lives for 3 s; the connection takes until its lease is over."""
     with Scene() as scene:
@@ -237,7 +242,27 @@ def test_p15_a_batch_that_is_refused_whole_is_tried_one_by_one() -> None:
     assert [scene.ended(name) for name in "ABC"] == [SENT] * 3
 
 
-@pytest.mark.parametrize("fate", [Fate.RESET, Fate.DROPPED_BEHIND_502, Fate.REPLY_LOST])
+def test_p16_what_was_taken_behind_a_lost_reply_is_found_by_a_look_up() -> None:
+    with Scene() as scene:
+        scene.fates(Fate.REPLY_LOST)
+        scene.tell(asks("u", "A"))
+        scene.run(10)
+    assert len(scene.shots("A")) == 1
+    assert scene.ended("A") is SENT
+
+
+def test_p16_a_type_that_repeats_goes_on_once_it_was_looked_for_long_enough() -> None:
+    with Scene() as scene:
+        scene.fates(Fate.RESET)
+        scene.tell(asks("u", "A", type=ALERT))
+        scene.run(12)
+    first, second = scene.shots("A")
+    assert (first.outcome, second.outcome) == (OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED)
+    assert second.granted_at - first.granted_at > SETTLING_S
+    assert scene.sent("A") == 1
+
+
+@pytest.mark.parametrize("fate", [Fate.RESET, Fate.DROPPED_BEHIND_502])
 def test_p16_unknown_is_neither_repeated_nor_handed_to_another(fate: Fate) -> None:
     with Scene() as scene:
         scene.fates(fate)

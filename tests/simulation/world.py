@@ -83,6 +83,7 @@ class World:
         self.log.on_append = self.oracle.appended
         self.vendors = Vendors(self.network, dice, self.oracle)
         self.tables = Tables()
+        self.fold_held_until = 0.0
         self.reading = _RememberingReading(CODEC, LOADED.catalogue, LOADED.rules, PARTITIONS)
         self._router = Router(LOADED, CODEC, PARTITIONS)
         self._clocks: dict[str, HostClock] = {}
@@ -114,6 +115,10 @@ class World:
         self._copies = [*self._copies[1 - _COPIES :], self.ledger.snapshot()]
         self.network.later(_COPY_EVERY_S, self.copy_the_ledger)
 
+    def hold_the_fold(self, seconds: float) -> None:
+        self.oracle.say(f"the fold stands still for {seconds:.1f} s")
+        self.fold_held_until = self.loop.time() + seconds
+
     def set_the_ledger_back(self) -> None:
         """It knows only what it knew a while ago."""
         back = self.dice.one_of(self._copies)
@@ -127,6 +132,7 @@ class World:
         self.network.cut.clear()
         self.network.away.clear()
         self.vendors.down.clear()
+        self.fold_held_until = 0.0
         for service in self.services:
             if service.process.paused:
                 service.process.resume()
@@ -236,6 +242,7 @@ class World:
 
     async def _fold(self, service: Service) -> None:
         while True:
+            await asyncio.sleep(max(0.0, self.fold_held_until - self.loop.time()))
             before = dict(self.tables.offsets)
             records = [
                 record
