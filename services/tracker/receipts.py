@@ -12,6 +12,7 @@ from services.core.events import ReceiptKind
 from services.core.identifiers import NotificationId
 from services.core.topics import RECEIPTS
 from services.runtime.ends import log_ends
+from services.runtime.logs import kafka_logger
 from services.tracker.store import Place, open_offsets, receipts_of
 
 __all__ = ["FoldedReceipts", "Receipts", "ReceiptsBook"]
@@ -37,7 +38,7 @@ class FoldedReceipts:
 
     def __init__(self, dsn: str, kafka: Mapping[str, str], topic_ids: Mapping[str, str]) -> None:
         self._dsn = dsn
-        self._admin = AdminClient(dict(kafka))
+        self._admin = AdminClient(dict(kafka), logger=kafka_logger())
         self._topic_id = topic_ids[RECEIPTS]
 
     async def of(self, ids: Sequence[NotificationId]) -> Receipts:
