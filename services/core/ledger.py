@@ -298,6 +298,10 @@ class Parked(Struct, frozen=True, kw_only=True):
 class Ledger(Protocol):
     """The one gate. Every call is one transaction; all may raise ``Retryable``."""
 
+    async def time(self) -> datetime:
+        """By the clock that everything is decided by."""
+        ...
+
     async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
         """One answer a request, in order."""
         ...

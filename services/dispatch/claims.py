@@ -65,6 +65,9 @@ class Claims:
         # taken before the question: an answer that was long on its way makes the lease shorter
         asked_at = self._state.clock.boot()
         answers = await self._state.asked(lambda: self._state.ledger.claim(requests))
+        for answer in answers:
+            if answer.decided_at is not None:
+                self._state.time.hear(asked_at, answer.decided_at)
         flights: list[Flight] = []
         events: list[Outgoing] = []
         done: list[Candidate] = []

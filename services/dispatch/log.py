@@ -1,8 +1,9 @@
 """Dispatch's side of the log: events to ``deliveries.attempts``, acknowledged or tried again."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from services.core.bounds import ClockBounds
 from services.core.errors import Retryable
 from services.core.events import AttemptSettled, AttemptStarted, NotificationClosed
 from services.core.ledger import ClaimAnswer
@@ -22,16 +23,22 @@ Outgoing = AttemptStarted | AttemptSettled | NotificationClosed
 class AttemptLog:
     """Appends in the order given, keyed by notification id."""
 
-    def __init__(self, producer: Publisher, codec: Codec) -> None:
+    def __init__(self, producer: Publisher, codec: Codec, boot: Callable[[], float]) -> None:
         self._producer = producer
         self._codec = codec
+        self._boot = boot
+        #: the broker's clock, as its acknowledgements tell it
+        self.broker = ClockBounds()
 
     async def publish(self, events: Iterable[Outgoing]) -> None:
         """Wait until all are acknowledged, for as long as Kafka is away."""
         records = [self._record(event) for event in events]
         while records:
             try:
-                await self._producer.publish_async(records)
+                asked = self._boot()
+                appended_at = await self._producer.publish_async(records)
+                if appended_at is not None:
+                    self.broker.hear(asked, appended_at.timestamp(), self._boot())
                 return
             except Retryable as error:
                 get_logger().warning("attempts_not_acknowledged", cause=str(error))

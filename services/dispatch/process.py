@@ -25,6 +25,7 @@ from services.dispatch.reader import LaneReader
 from services.dispatch.resuming import Resuming
 from services.dispatch.sends import Sender, Sends
 from services.dispatch.state import DispatchState
+from services.dispatch.timekeeping import Timekeeping
 from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.chance import Chance
 from services.runtime.clock import Clock
@@ -67,7 +68,7 @@ class Dispatch:
     ) -> None:
         accounts = loaded.catalogue.accounts
         messages = {name: account.concurrency * account.batch for name, account in accounts.items()}
-        log = AttemptLog(outside.publisher, codec)
+        log = AttemptLog(outside.publisher, codec, outside.clock.boot)
         state = DispatchState(
             Accounts(messages), outside.ledger, log, outside.clock, outside.chance
         )
@@ -77,6 +78,7 @@ class Dispatch:
         claims = Claims(state, closes, parking, loaded.templates, accounts, repeating)
         sends = Sends(state, parking, outside.sender, accesses, providers)
         self._engine = Engine(state, claims, sends, closes, accounts)
+        self._timekeeping = Timekeeping(state, self._engine)
         intake = Intake(state, closes, outside.version_of)
         self._resuming = Resuming(state, codec, intake)
         self._readers = [
@@ -96,8 +98,10 @@ class Dispatch:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Dispatch until told to stop; what stops it otherwise is raised."""
+        await self._timekeeping.begin()
         engine = asyncio.create_task(self._engine.run())
-        runs = [*(reader.run() for reader in self._readers), self._resuming.run()]
+        others = (self._resuming.run(), self._timekeeping.run())
+        runs = [*(reader.run() for reader in self._readers), *others]
         reading = [asyncio.create_task(run) for run in runs]
         stopping = asyncio.create_task(stop.wait())
         try:

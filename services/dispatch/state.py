@@ -14,6 +14,7 @@ from services.dispatch.pending import Candidate, PendingTable
 from services.runtime.chance import Chance
 from services.runtime.clock import Clock
 from services.runtime.consumer import Partition
+from services.runtime.ledger.time import LedgerTime
 from services.runtime.logs import get_logger
 
 __all__ = ["DispatchState"]
@@ -38,6 +39,7 @@ class DispatchState:
         self.offsets = Offsets()
         self.ledger = ledger
         self.log = log
+        self.time = LedgerTime(clock.boot)
         self.clock = clock
         self.chance = chance
         #: the partitions that this process has now
@@ -48,8 +50,14 @@ class DispatchState:
         self.changed = asyncio.Event()
 
     def now(self) -> float:
-        """Seconds since the epoch; only the ledger's clock decides anything."""
-        return self.clock.now().timestamp()
+        """The ledger's time at the earliest, in seconds since the epoch: it alone decides."""
+        return self.time.bounds.at(self.clock.boot())[0]
+
+    def clocks_apart_s(self) -> float:
+        """By how many seconds the broker's clock and the ledger's differ, at the least."""
+        own = self.clock.boot()
+        (earliest, latest), (first, last) = self.time.bounds.at(own), self.log.broker.at(own)
+        return max(0.0, earliest - last, first - latest)
 
     def jitter(self) -> float:
         """A number in [0, 1)."""

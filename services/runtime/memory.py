@@ -131,9 +131,9 @@ class MemoryProducer:
     def __init__(self, log: MemoryLog) -> None:
         self._log = log
 
-    async def publish_async(self, records: Sequence[OutRecord]) -> None:
-        for record in records:
-            self._log.append(record)
+    async def publish_async(self, records: Sequence[OutRecord]) -> datetime | None:
+        appended = [self._log.append(record) for record in records]
+        return appended[-1].timestamp if appended else None
 
 
 class MemoryGroup:

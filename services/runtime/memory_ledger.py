@@ -112,6 +112,9 @@ class MemoryLedger:
 
     # -- the port -------------------------------------------------------------------------------
 
+    async def time(self) -> datetime:
+        return self._now()
+
     async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
         now = self._decided_at()
         self.rows.know((i for r in requests for i in (r.identity, *r.losers)), now)

@@ -5,6 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram
 __all__ = [
     "ATTEMPTS",
     "CLAIMS_REFUSED",
+    "CLOCKS_APART",
     "CLOSED",
     "DEAD_LETTERS",
     "LAG",
@@ -38,6 +39,10 @@ CLOSED = Counter("lastword_closed_total", "Notifications closed, by reason.", ["
 CLAIMS_REFUSED = Counter("lastword_claims_refused_total", "Claims the ledger refused.", ["why"])
 UNKNOWN = Gauge("lastword_unknown", "Attempts whose outcome is not known yet.")
 LOOKUPS = Counter("lastword_lookups_total", "Look-ups of unknown attempts.", ["account", "answer"])
+CLOCKS_APART = Gauge(
+    "lastword_clocks_apart_seconds",
+    "By how much the broker's clock and the ledger's differ, at the least; above 1 sending stops.",
+)
 LEDGER_SECONDS = Histogram(
     "lastword_ledger_seconds", "Time of one ledger call.", ["call"], buckets=_SECONDS
 )

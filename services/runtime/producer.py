@@ -8,9 +8,16 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from datetime import UTC, datetime
 from typing import Protocol
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+)
 from msgspec import Struct
 
 from services.core.errors import Retryable
@@ -32,8 +39,11 @@ class OutRecord(Struct, frozen=True, kw_only=True):
 class Publisher(Protocol):
     """Where records are appended."""
 
-    async def publish_async(self, records: Sequence[OutRecord]) -> None:
-        """Until all are acknowledged; after ``Retryable`` any of them may stand there or not."""
+    async def publish_async(self, records: Sequence[OutRecord]) -> datetime | None:
+        """Until all are acknowledged; after ``Retryable`` any of them may stand there or not.
+
+        When the broker appended one of them, by its clock, where it tells.
+        """
         ...
 
 
@@ -41,17 +51,21 @@ class _Batch:
     """Counts down the acknowledgements of one batch."""
 
     def __init__(self, size: int) -> None:
-        self.done: Future[None] = Future()
+        self.done: Future[datetime | None] = Future()
+        self._appended_at: datetime | None = None
         self._left = size
         self._error: KafkaError | None = None
 
-    def delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def delivered(self, error: KafkaError | None, message: Message) -> None:
         self._error = self._error or error
+        kind, milliseconds = message.timestamp()
+        if error is None and kind == TIMESTAMP_LOG_APPEND_TIME:
+            self._appended_at = datetime.fromtimestamp(milliseconds / 1000, UTC)
         self._left -= 1
         if self._left:
             return
         if self._error is None:
-            self.done.set_result(None)
+            self.done.set_result(self._appended_at)
         else:
             failure = Retryable(f"Kafka did not acknowledge: {self._error.name()}")
             self.done.set_exception(failure)
@@ -86,7 +100,7 @@ class LogProducer:
         while self._running:
             self._producer.poll(0.1)
 
-    def start(self, records: Sequence[OutRecord]) -> Future[None]:
+    def start(self, records: Sequence[OutRecord]) -> Future[datetime | None]:
         """Hand over a batch; the future is done when every record is acknowledged."""
         batch = _Batch(len(records))
         if not records:
@@ -116,9 +130,9 @@ class LogProducer:
         """Append a batch and wait until all of it is acknowledged; raises ``Retryable``."""
         self.start(records).result()
 
-    async def publish_async(self, records: Sequence[OutRecord]) -> None:
-        """As ``publish``, without holding up the event loop."""
-        await asyncio.wrap_future(self.start(records))
+    async def publish_async(self, records: Sequence[OutRecord]) -> datetime | None:
+        """As ``publish``, without holding up the event loop; when the broker appended the last."""
+        return await asyncio.wrap_future(self.start(records))
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Wait for what is under way, then stop."""

@@ -19,10 +19,11 @@ from services.core.topics import ATTEMPTS, RECEIPTS, requested
 from services.providers import PROVIDERS
 from services.runtime.access import build_accesses
 from services.runtime.catalogue import LoadedCatalogue, load_catalogue
-from services.runtime.clock import utc_now
+from services.runtime.clock import boot_seconds, utc_now
 from services.runtime.codec import Codec
 from services.runtime.deployed import DeployedLog, inspect_log
 from services.runtime.ledger.postgres import PostgresLedger
+from services.runtime.ledger.time import LedgerTime
 from services.runtime.logs import get_logger
 from services.runtime.monitoring import split_bind
 from services.runtime.postgres import migrate
@@ -101,6 +102,7 @@ def _sweeper(
 ) -> Sweeper:
     catalogue = loaded.catalogue
     settling = settling_times(catalogue.accounts, PROVIDERS, catalogue.time_scale)
+    time = LedgerTime(boot_seconds)
     looks = Looks(
         ledger,
         asker,
@@ -109,7 +111,7 @@ def _sweeper(
         settling,
         templates=loaded.templates,
         decode=codec.decode,
-        now=utc_now,
+        time=time,
     )
     return Sweeper(
         ledger,
@@ -119,7 +121,7 @@ def _sweeper(
         looks,
         settling=settling,
         repeating=catalogue.repeating,
-        now=utc_now,
+        time=time,
     )
 
 

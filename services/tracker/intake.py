@@ -190,7 +190,8 @@ class Intake:
         future = self._producer.start(records)
         while True:
             try:
-                return future.result(_CHECK_EVERY_S)
+                future.result(_CHECK_EVERY_S)
+                return
             except TimeoutError:
                 self._patience.check()
 

@@ -5,7 +5,7 @@ What is asked with was parked by dispatch. One that is not parked (yet) cannot b
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Protocol
 
 from services.core.errors import LastwordError, Retryable
@@ -15,6 +15,7 @@ from services.core.ledger import Attempt, Parked, SweptLedger, Unresolved
 from services.core.messages import message_of
 from services.core.ports import Access, Lookup, Message, Provider, Request, Response
 from services.core.templates import Templates
+from services.runtime.ledger.time import LedgerTime
 from services.runtime.logs import get_logger
 from services.runtime.metrics import LOOKUPS
 from services.tracker.reconciling import Looked, next_look
@@ -46,7 +47,7 @@ class Looks:
         *,
         templates: Templates,
         decode: Callable[[bytes], Event],
-        now: Callable[[], datetime],
+        time: LedgerTime,
         every_s: float = _EVERY_S,
     ) -> None:
         self._ledger = ledger
@@ -56,7 +57,7 @@ class Looks:
         self._settling = settling
         self._templates = templates
         self._decode = decode
-        self._now = now
+        self._time = time
         self._every_s = every_s
         self._waiting: Sequence[Unresolved] = ()
         self.answers: dict[ClaimId, Looked] = {}
@@ -87,7 +88,9 @@ class Looks:
                 await asyncio.sleep(self._every_s)
 
     def _due(self, account: AccountName) -> list[Attempt]:
-        now, settling = self._now(), self._settling[account]
+        if not self._waiting:
+            return []
+        now, settling = self._time.now(), self._settling[account]
         attempts = (one.attempt for one in self._waiting if one.attempt.account == account)
         due = [
             attempt
@@ -97,7 +100,7 @@ class Looks:
         return due[:_AT_ONCE]
 
     async def _look(self, attempt: Attempt, parked: Parked | None) -> None:
-        asked_at, access = self._now(), self._accesses[attempt.account]
+        asked_at, access = self._time.now(), self._accesses[attempt.account]
         provider = self._providers[access.account.provider]
         message = None if parked is None else self._message(attempt, parked)
         since = attempt.claimed_at

@@ -6,8 +6,8 @@ decides, and its answer is published, under ids that a repeat shares.
 """
 
 import asyncio
-from collections.abc import Callable, Container, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Container, Mapping, Sequence
+from datetime import timedelta
 
 from services.core.errors import Retryable
 from services.core.events import AttemptSettled, NotificationClosed
@@ -16,6 +16,7 @@ from services.core.ledger import Finding, Resolution, SweptLedger, Unresolved
 from services.core.publications import closed, settled
 from services.core.topics import ATTEMPTS
 from services.runtime.codec import Codec
+from services.runtime.ledger.time import LedgerTime
 from services.runtime.logs import get_logger
 from services.runtime.metrics import CLOSED, UNKNOWN
 from services.runtime.producer import OutRecord, Publisher
@@ -42,7 +43,7 @@ class Sweeper:
         *,
         settling: Mapping[AccountName, timedelta],
         repeating: Container[TypeName],
-        now: Callable[[], datetime],
+        time: LedgerTime,
         every_s: float = _EVERY_S,
     ) -> None:
         self._ledger = ledger
@@ -52,7 +53,7 @@ class Sweeper:
         self._looks = looks
         self._settling = settling
         self._repeating = repeating
-        self._now = now
+        self._time = time
         self._every_s = every_s
 
     async def run(self) -> None:
@@ -67,6 +68,7 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Once: abandon what is over, close what can be closed, publish what is not yet."""
+        await self._time.ask(self._ledger)
         abandoned = await self._ledger.abandon(_MOST)
         await self._publish([settled(attempt) for attempt in abandoned])
         waiting = await self._ledger.unresolved(_MOST)
@@ -89,7 +91,7 @@ class Sweeper:
 
     async def _findings(self, waiting: Sequence[Unresolved]) -> list[Resolution]:
         receipts = await self._receipts.of([one.identity.id for one in waiting])
-        now = self._now()
+        now = self._time.now()
         findings = [
             finding_on(
                 attempt := one.attempt,

@@ -99,21 +99,20 @@ class NetworkPublisher:
         self._log = log
         self._split = split
 
-    async def publish_async(self, records: Sequence[OutRecord]) -> None:
+    async def publish_async(self, records: Sequence[OutRecord]) -> datetime | None:
         first = len(records)
         if first > 1 and self._split() < 0.3:
             first = 1 + int(self._split() * (first - 1))
-        await self._append(records[:first])
+        appended_at = await self._append(records[:first])
         if first < len(records):
             await self._append(records[first:])
+        return appended_at
 
-    async def _append(self, records: Sequence[OutRecord]) -> None:
-        def append() -> None:
-            for record in records:
-                self._log.append(record)
+    async def _append(self, records: Sequence[OutRecord]) -> datetime | None:
+        def append() -> datetime:
+            return [self._log.append(record) for record in records][-1].timestamp
 
-        if records:
-            await self._network.call(self._host, LOG, append)
+        return await self._network.call(self._host, LOG, append) if records else None
 
 
 class NetworkSource:
@@ -225,6 +224,9 @@ class NetworkLedger:
         self._ledger = ledger
         self._oracle = oracle
         self.version_of = ledger.version_of
+
+    async def time(self) -> datetime:
+        return await self._ask(lambda: at_once(self._ledger.time()))
 
     async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
         def claim() -> Sequence[ClaimAnswer]:

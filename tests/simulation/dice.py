@@ -126,5 +126,6 @@ def draw_weather(dice: Dice) -> Weather:
         ledger_outages=count(2),
         provider_outages=count(3),
         fold_stops=count(2),
+        clocks_off=rate(7_200),
         set_backs=dice.whole(1, 2) if dice.maybe(0.15) else 0,
     )

@@ -37,6 +37,7 @@ from services.core.ledger import Cancellation as LedgerCancellation
 from services.core.outcomes import OUTCOMES, OutcomeKind
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
 from services.core.requested import Cancellation, IdentifiedRequest, read_requested
+from services.core.restoring import QUIET_MS
 from services.core.topics import ATTEMPTS, DEAD_LETTERS, RECEIPTS, lane_of, requested
 from services.runtime.codec import Codec
 from services.runtime.consumer import Partition
@@ -128,7 +129,9 @@ class Oracle(Watch):
         #: of a life of the ledger that is forgotten
         self.past_closings: dict[NotificationId, Closing] = {}
         self.published: dict[NotificationId, NotificationClosed] = {}
-        self.started: set[tuple[NotificationId, int]] = set()
+        #: when the start of an attempt was first published
+        self.started: dict[tuple[NotificationId, int], float] = {}
+        self._set_back_at = -inf
         self.told: dict[tuple[NotificationId, int], OutcomeKind] = {}
         #: attempts that reconciling has ended for, to be repeated
         self.ended: set[tuple[NotificationId, int]] = set()
@@ -239,7 +242,7 @@ class Oracle(Watch):
         event = self._codec.decode(record.value or b"")
         match event:
             case AttemptStarted(notification_id=id, attempt=attempt):
-                self.started.add((id, attempt))
+                self.started.setdefault((id, attempt), self._now())
                 self.say(f"published: {self.name(id)} attempt {attempt} started")
             case AttemptSettled(notification_id=id, attempt=attempt, outcome=outcome):
                 self._told((id, attempt), outcome)
@@ -371,6 +374,7 @@ class Oracle(Watch):
     def set_back(self) -> None:
         """It may have forgotten whatever it decided; only what was told stands."""
         self.say("the ledger is set back")
+        self._set_back_at = self._now()
         for place, shot in self.shots.items():
             shot.forgotten = True
             shot.outcome = self.told.get(place)
@@ -385,8 +389,13 @@ class Oracle(Watch):
             shot.outcome = outcome
 
     def _is_void(self, shot: Shot, place: tuple[NotificationId, int]) -> bool:
-        """It was granted in a life that is forgotten, and never begun: so it never was."""
-        return shot.forgotten and shot.written_at is None and place not in self.started
+        """It was granted in a life that is forgotten, and never begun: so it never was.
+
+        A start that is published when no lease of that life can still hold changes nothing.
+        """
+        started_at = self.started.get(place, inf)
+        in_vain = started_at > self._set_back_at + QUIET_MS / 1000
+        return shot.forgotten and shot.written_at is None and in_vain
 
     def _is_cancelled(self, asked: Asked) -> bool:
         return any(

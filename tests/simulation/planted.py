@@ -35,6 +35,7 @@ from services.dispatch.departure import Departure
 from services.dispatch.log import Outgoing
 from services.dispatch.offsets import Place
 from services.dispatch.pending import Candidate, Choice
+from services.dispatch.state import DispatchState
 from services.router import decide
 from services.runtime.consumer import Partition
 from services.tracker import reconciling, sweeper
@@ -84,6 +85,15 @@ def skip_the_lease_check(patch: Patch) -> None:
         departure.begun = True
 
     patch.setattr(Departure, "connected", connected)
+
+
+def believe_the_hosts_clock(patch: Patch) -> None:
+    """What is due, and what has waited long enough, is judged by the wall clock here (fault 26)."""
+
+    def now(self: DispatchState) -> float:
+        return self.clock.now().timestamp()
+
+    patch.setattr(DispatchState, "now", now)
 
 
 def lease_from_the_answer(patch: Patch) -> None:
@@ -397,6 +407,7 @@ BUGS: Mapping[str, Bug] = {
     bug.__name__: bug
     for bug in (
         skip_the_lease_check,
+        believe_the_hosts_clock,
         lease_from_the_answer,
         send_before_the_start_is_acknowledged,
         finish_before_the_end_is_acknowledged,

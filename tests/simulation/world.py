@@ -16,6 +16,7 @@ from services.dispatch.process import Dispatch, Outside
 from services.router.app import Router
 from services.runtime.consumer import Partition, next_offsets
 from services.runtime.ledger.restore import Restorer
+from services.runtime.ledger.time import LedgerTime
 from services.runtime.memory import MemoryConsumer
 from services.runtime.memory_ledger import MemoryLedger
 from services.runtime.source import Ownership, RecordSource
@@ -171,8 +172,10 @@ class World:
 
     def clock_of(self, host: str) -> HostClock:
         if host not in self._clocks:
-            booted = self.dice.between(0, 1000)
-            self._clocks[host] = HostClock(self.loop, booted=booted)
+            off = self.network.weather.clocks_off
+            self._clocks[host] = HostClock(
+                self.loop, off=self.dice.between(-off, off), booted=self.dice.between(0, 1000)
+            )
         return self._clocks[host]
 
     # -- processes ------------------------------------------------------------------------------
@@ -265,6 +268,7 @@ class World:
 
     async def _sweep(self, service: Service) -> None:
         ledger = NetworkLedger(service.name, self.network, self.ledger, self.oracle)
+        time = LedgerTime(self.clock_of(service.name).boot)
         looks = Looks(
             ledger,
             MemoryAsker(self.vendors, self.network, self.oracle),
@@ -273,7 +277,7 @@ class World:
             _SETTLING,
             templates=LOADED.templates,
             decode=CODEC.decode,
-            now=self.now,
+            time=time,
             every_s=_SWEEP_EVERY_S / 2,
         )
         sweeper = Sweeper(
@@ -284,7 +288,7 @@ class World:
             looks,
             settling=_SETTLING,
             repeating=LOADED.catalogue.repeating,
-            now=self.now,
+            time=time,
             every_s=_SWEEP_EVERY_S,
         )
         await sweeper.run()

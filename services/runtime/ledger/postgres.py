@@ -122,6 +122,10 @@ class PostgresLedger:
     async def __aexit__(self, *_: object) -> None:
         await self._pool.close()
 
+    async def time(self) -> datetime:
+        (now,) = await self._rows("time", datetime)
+        return now
+
     async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
         bodies = [
             {

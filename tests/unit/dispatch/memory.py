@@ -27,8 +27,13 @@ class ManualClock:
 
     def __init__(self) -> None:
         self.at = START
+        #: the host's wall clock may be wrong
+        self.off = 0.0
 
     def now(self) -> datetime:
+        return datetime.fromtimestamp(self.at + self.off, UTC)
+
+    def true(self) -> datetime:
         return datetime.fromtimestamp(self.at, UTC)
 
     def boot(self) -> float:
@@ -54,16 +59,17 @@ class Memory:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.log = MemoryLog(1, self.clock.now)
-        self.ledger = MemoryLedger({}, now=self.clock.now)
+        self.log = MemoryLog(1, self.clock.true)
+        self.ledger = MemoryLedger({}, now=self.clock.true)
         self.ledger.know({"requested": str(UUID(int=7))})
         self.state = DispatchState(
             Accounts({AccountName(name): 10 for name in "abs"}),
             self.ledger,
-            AttemptLog(MemoryProducer(self.log), _CODEC),
+            AttemptLog(MemoryProducer(self.log), _CODEC, self.clock.boot),
             self.clock,
             LoadedDice(),
         )
+        self.state.time.hear(self.clock.boot(), self.clock.now())
         self.parking = Parking(self.state, _CODEC)
         self.closes = Closes(self.state, self.parking)
 

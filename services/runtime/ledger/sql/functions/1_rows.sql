@@ -11,6 +11,11 @@ CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE sql VOLATIL
                     clock_timestamp());
 $$;
 
+-- The same for who asks from outside.
+CREATE OR REPLACE FUNCTION ledger.time() RETURNS jsonb LANGUAGE sql VOLATILE AS $$
+    SELECT to_jsonb(ledger.now());
+$$;
+
 CREATE OR REPLACE FUNCTION ledger.ms(p_ms bigint) RETURNS interval LANGUAGE sql IMMUTABLE AS $$
     SELECT make_interval(secs => p_ms / 1000.0);
 $$;
