@@ -40,6 +40,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     address_file: Path
     #: which process it is, for whoever comes after a crash of ours
     record: Path
+    #: start it again whenever it ends unasked
+    again: bool = True
 
 
 class _Said(Struct, frozen=True):
@@ -82,6 +84,11 @@ class Child:
         if process is not None:
             process.kill()
             process.wait()
+
+    def want(self) -> None:
+        """Start it, at once, if it does not run."""
+        self.wanted = True
+        self._start_at = 0.0
 
     def renew(self) -> None:
         """Stop it in order and start it again at once, with the environment as it is then."""
@@ -154,6 +161,9 @@ class Child:
         self._spec.record.unlink(missing_ok=True)
         renewed, self._renewing = self._renewing, False
         if renewed or not self.wanted:
+            return
+        if not self._spec.again:
+            self.wanted = False
             return
         self._start_again(code, now)
 

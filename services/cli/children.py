@@ -45,6 +45,12 @@ class Children:
                 self._children[spec.name] = child
         self._wake.set()
 
+    def start_again(self, name: str) -> None:
+        """Start one that was stopped, or that ended and is not started again by itself."""
+        with self._lock:
+            self._children[name].want()
+        self._wake.set()
+
     def wait_ready(self, names: Iterable[str], ready_url: ReadyUrl, within: float) -> None:
         """Return once all answer. ``Misconfigured`` or ``Retryable`` says why one does not."""
         until = time.monotonic() + within
@@ -52,9 +58,9 @@ class Children:
             child = self._children[name]
             while not ((said := child.addresses) and _answers(ready_url(name, said))):
                 self.raise_failure()
-                if time.monotonic() > until:
+                if not child.wanted or time.monotonic() > until:
                     raise Retryable(
-                        f"{name} was not ready within {within:.0f} s; its last words: "
+                        f"{name} was not ready within {within:.0f} s, or ended; its last words: "
                         f"{child.last_words()}"
                     )
                 time.sleep(_POLL)

@@ -9,6 +9,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from services.core.events import CloseReason
+from services.sandbox import oracle
+
 __all__ = ["Accepted", "Asked", "Known", "Report", "judge"]
 
 _OPEN = ("queued", "sending")
@@ -85,8 +88,12 @@ def judge(
 ) -> Report:
     """The counts. ``waiting``: who asked again and again while email was away."""
     ends = Counter(_end(known.get(one.id)) for one in asked)
-    places = {one.id: place for place, one in enumerate(asked)}
     still = {user for user in waiting if not _served(accepted, user, email_back_at)}
+    found = oracle.find(
+        [_promise(one, place, known) for place, one in enumerate(asked)],
+        [oracle.Accepted(id=one.notification_id, at=one.at) for one in accepted],
+        {id: _ending(one) for id, one in known.items() if _end(one) != "lost"},
+    )
     return Report(
         requested=len(asked),
         delivered=ends["delivered"],
@@ -94,13 +101,30 @@ def judge(
         expired=ends["expired"],
         failed_over=sum(1 for one in asked if _failed_over(known.get(one.id))),
         other_closed=ends["other"],
-        duplicates=sum(n - 1 for n in Counter(a.notification_id for a in accepted).values()),
-        lost=ends["lost"],
-        stale=_stale(asked, accepted, places),
-        late=sum(1 for a in accepted if _late(a, known.get(a.notification_id))),
+        duplicates=len(found.duplicates),
+        lost=len(found.lost),
+        stale=len(found.stale),
+        late=len(found.late),
         waiting_users=len(still),
         waiting_users_with_newest_only=_newest_only(asked, accepted, still),
     )
+
+
+def _promise(asked: Asked, place: int, known: Mapping[str, Known]) -> oracle.Promise:
+    told = known.get(asked.id)
+    return oracle.Promise(
+        id=asked.id,
+        key=asked.key,
+        type=asked.type,
+        version=place,
+        deadline=None if told is None else told.deadline,
+    )
+
+
+def _ending(known: Known) -> oracle.Ending:
+    """A status that is no verdict came after one: a receipt, of what was sent."""
+    verdicts = {str(reason): reason for reason in CloseReason}
+    return oracle.Ending(reason=verdicts.get(known.status, CloseReason.SENT))
 
 
 def _end(known: Known | None) -> str:
@@ -111,22 +135,6 @@ def _end(known: Known | None) -> str:
 
 def _failed_over(known: Known | None) -> bool:
     return known is not None and known.status == "delivered" and known.channel == "sms"
-
-
-def _late(accepted: Accepted, known: Known | None) -> bool:
-    return known is not None and accepted.at > known.deadline
-
-
-def _stale(asked: Sequence[Asked], accepted: Sequence[Accepted], places: Mapping[str, int]) -> int:
-    keys = {one.id: one.key for one in asked}
-    newest: dict[str, int] = defaultdict(lambda: -1)
-    stale = 0
-    for one in accepted:
-        if one.notification_id in places:
-            place, key = places[one.notification_id], keys[one.notification_id]
-            stale += place < newest[key]
-            newest[key] = max(newest[key], place)
-    return stale
 
 
 def _served(accepted: Sequence[Accepted], user: str, before: datetime) -> bool:

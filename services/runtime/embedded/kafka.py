@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +17,18 @@ from services.core.errors import Misconfigured
 from services.runtime.embedded.folder_lock import FolderLock
 from services.runtime.embedded.jars import kafka_libs
 from services.runtime.embedded.java import find_java
-from services.runtime.embedded.kafka_config import BrokerPorts, Sasl, broker_properties, render
+from services.runtime.embedded.kafka_config import (
+    BrokerPorts,
+    Detour,
+    Sasl,
+    broker_properties,
+    render,
+)
 from services.runtime.embedded.kept import Kept
 from services.runtime.embedded.ports import choose_ports, is_taken
 from services.runtime.embedded.server import EmbeddedServer
 
-__all__ = ["EmbeddedKafka", "Sasl"]
+__all__ = ["Detour", "EmbeddedKafka", "Sasl"]
 
 _STOP_GRACE = 10.0
 _FORMAT_PATIENCE = 60.0
@@ -43,16 +49,19 @@ class EmbeddedKafka(EmbeddedServer):
         properties: Mapping[str, str] | None = None,
         sasl: Sasl | None = None,
         heap: str = "384m",
+        detours: Mapping[int, Sequence[Detour]] | None = None,
     ) -> None:
         """``properties`` are the brokers' own, over the defaults. ``heap`` is each one's limit.
 
         With ``sasl`` clients connect by TLS and SCRAM-SHA-512; its user is made with the folder.
+        ``detours``: by broker, further ways to it, in plain text.
         """
         super().__init__(folder)
         self._count = brokers
         self._extra = dict(properties or {})
         self._sasl = sasl
         self._heap = heap
+        self._detours = dict(detours or {})
         self._ports: list[BrokerPorts] = []
         self._libs = Path()
 
@@ -97,7 +106,9 @@ class EmbeddedKafka(EmbeddedServer):
         (home / "tmp").mkdir(parents=True)
         path = home / "server.properties"
         path.touch(mode=0o600)
-        path.write_text(render(broker_properties(node, self._ports, self._sasl, self._extra)))
+        detours = self._detours.get(node, ())
+        properties = broker_properties(node, self._ports, self._sasl, self._extra, detours)
+        path.write_text(render(properties))
 
     def _format(self) -> None:
         """Give the cluster its id, once in the folder's life; noted when done, so never by half."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-__all__ = ["BrokerPorts", "Sasl", "broker_properties", "render"]
+__all__ = ["BrokerPorts", "Detour", "Sasl", "broker_properties", "render"]
 
 
 class BrokerPorts(msgspec.Struct, frozen=True):
@@ -13,6 +13,13 @@ class BrokerPorts(msgspec.Struct, frozen=True):
     client: int
     internal: int
     controller: int
+
+
+class Detour(msgspec.Struct, frozen=True):
+    """One more listener of a broker, whose clients come by another port: a proxy's before it."""
+
+    port: int
+    advertised: int
 
 
 class Sasl(msgspec.Struct, frozen=True):
@@ -51,27 +58,37 @@ _BASE = {
 
 
 def broker_properties(
-    node: int, ports: Sequence[BrokerPorts], sasl: Sasl | None, extra: Mapping[str, str]
+    node: int,
+    ports: Sequence[BrokerPorts],
+    sasl: Sasl | None,
+    extra: Mapping[str, str],
+    detours: Sequence[Detour] = (),
 ) -> dict[str, str]:
     """The properties of broker ``node``, counted from 1. ``extra`` overrides all else."""
     own = ports[node - 1]
+    ways = {f"DETOUR{number}": detour for number, detour in enumerate(detours, 1)}
     addresses = {"CLIENT": own.client, "INTERNAL": own.internal}
-    listeners = [f"{name}://127.0.0.1:{port}" for name, port in addresses.items()]
+    listens = addresses | {name: way.port for name, way in ways.items()}
+    advertised = addresses | {name: way.advertised for name, way in ways.items()}
     voters = [f"{i}@127.0.0.1:{each.controller}" for i, each in enumerate(ports, 1)]
     return {
         **_BASE,
         **_replication(len(ports)),
         "node.id": str(node),
-        "listeners": ",".join([*listeners, f"CONTROLLER://127.0.0.1:{own.controller}"]),
-        "advertised.listeners": ",".join(listeners),
+        "listeners": _listeners({**listens, "CONTROLLER": own.controller}),
+        "advertised.listeners": _listeners(advertised),
         "listener.security.protocol.map": ",".join(
             [f"CLIENT:{'SASL_SSL' if sasl else 'PLAINTEXT'}"]
-            + [f"{name}:PLAINTEXT" for name in ("INTERNAL", "CONTROLLER")]
+            + [f"{name}:PLAINTEXT" for name in ("INTERNAL", "CONTROLLER", *ways)]
         ),
         "controller.quorum.voters": ",".join(voters),
         **(_sasl_properties(sasl) if sasl else {}),
         **extra,
     }
+
+
+def _listeners(ports: Mapping[str, int]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
 
 
 def _replication(brokers: int) -> dict[str, str]:

@@ -81,6 +81,12 @@ class EmbeddedServer(ABC):
         """SIGKILL: what a crash looks like."""
         self._kept.pop(number).kill()
 
+    def end(self) -> None:
+        """As ``stop``, at once and without its order: for data that nobody needs any more."""
+        for number in list(self._kept):
+            self.kill(number)
+        self.stop()
+
     def restart(self, number: int = 1) -> None:
         """Start a killed process again, or stop and start a running one, on the same port."""
         if self._lock is None:
@@ -89,6 +95,14 @@ class EmbeddedServer(ABC):
             self._kept.pop(number).stop()
         self._kept[number] = self._launch(number, self._lock)
         self._wait_until(self._answers)
+
+    def revive(self) -> None:
+        """Whatever was done to any of them: all run. Harmless where nothing was."""
+        for kept in self._kept.values():
+            kept.signal(signal.SIGCONT)
+        for number in self._numbers():
+            if number not in self._kept or not self._kept[number].running:
+                self.restart(number)
 
     def pause(self, number: int = 1) -> None:
         """SIGSTOP: connections stay open and nothing is answered."""

@@ -28,6 +28,8 @@ class Standing:
         self.offset = int(message.offset() or 0)
         self.key = _bytes(message.key())
         self.value = _bytes(message.value())
+        #: the broker's clock, in milliseconds
+        self.appended_ms = message.timestamp()[1]
         self._message = message
 
     @cached_property

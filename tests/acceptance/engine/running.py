@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.cli.supervisor import Plan, Supervisor
 from services.runtime.settings import Settings
 from services.runtime.topics import topic_ids
+from tests.planted import BUG, planting
 
 __all__ = ["PARTITIONS", "SHOP", "TIME_SCALE", "Engine", "starting"]
 
@@ -29,8 +30,6 @@ PARTITIONS = 4
 TIME_SCALE = 60.0
 #: generous: the machine may be busy with other things
 _WITHIN_S = 120.0
-_PLANTED = Path(__file__).with_name("planted")
-_BUG = "PLANTED_BUG"
 
 
 class Engine:
@@ -113,9 +112,9 @@ class Engine:
 
     @contextmanager
     def planted(self, service: str, bug: str) -> Iterator[None]:
-        """Run the service with a bug of ``planted/`` in it: what has to hold must not hold now."""
-        path = os.pathsep.join([str(_PLANTED), *filter(None, [os.environ.get("PYTHONPATH")])])
-        with _environment(_BUG, bug), _environment("PYTHONPATH", path):
+        """Run the service with one of ``planted.bugs``: what has to hold must not hold now."""
+        path = planting()["PYTHONPATH"]
+        with _environment(BUG, bug), _environment("PYTHONPATH", path):
             self.restart(service)
             yield
         self.restart(service)

@@ -1,11 +1,6 @@
-"""Bugs for negative controls: with one of them planted, an acceptance test has to fail.
-
-Python imports this module at its start where the folder is on ``PYTHONPATH``, and only
-``Engine.planted`` puts it there, for the one service that it starts again. No service knows of it.
-"""
+"""Bugs for negative controls: with one of them planted, a test has to fail."""
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping, Sequence
 
 
@@ -85,6 +80,3 @@ _waiting: list[asyncio.Task[None]] = []
 BUGS: Mapping[str, Callable[[], None]] = {
     bug.__name__: bug for bug in (unmoved, swallowed, poison_stops, made_again, answered_early)
 }
-
-if "PLANTED_BUG" in os.environ:
-    BUGS[os.environ["PLANTED_BUG"]]()

@@ -1,0 +1,140 @@
+"""Has the oracle judge a house: by the log, the tables, and what the providers took."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from msgspec import Struct
+from msgspec.structs import replace
+
+from services.core.catalogue import Lane
+from services.core.events import (
+    AttemptSettled,
+    CloseReason,
+    NotificationClosed,
+    NotificationRequested,
+)
+from services.core.identifiers import TypeName
+from services.core.outcomes import OutcomeKind
+from services.core.quota import LENGTH_US
+from services.core.topics import ATTEMPTS, requested
+from services.runtime.codec import Codec
+from services.sandbox.ledger import Entry
+from services.sandbox.oracle import Accepted, Ending, Findings, Promise, Windows, find
+from tests.acceptance.engine.log import Standing, read
+from tests.chaos.house import House
+
+__all__ = ["closed_in_tables", "judge"]
+
+#: a deadline is for a send's first byte, and the sandbox notes when it has read the last
+_HEARD_AFTER = timedelta(milliseconds=500)
+_CODEC = Codec()
+
+
+def judge(house: House, asked: Mapping[str, bool], entries: Sequence[Entry]) -> Findings:
+    """``asked``: ids, and whether they were acknowledged. ``entries``: what providers took.
+
+    A notification is closed where the log and the tracker's table both say so.
+    """
+    promises = [p for p in _promises(house).values() if p.id in asked]
+    missing = [id for id, acknowledged in asked.items() if acknowledged]
+    missing = sorted(set(missing) - {promise.id for promise in promises})
+    told = _told(house)
+    closed = closed_in_tables(house, list(asked))
+    found = find(
+        [replace(promise, acknowledged=asked[promise.id]) for promise in promises],
+        [_accepted(entry) for entry in entries],
+        {id: ending for id, ending in told.endings.items() if id in closed},
+        quotas=_quotas(house),
+    )
+    contradicted = tuple(id for id in told.contradicted if id in asked)
+    return replace(found, lost=(*missing, *found.lost), contradicted=contradicted)
+
+
+class _Told(Struct, frozen=True, kw_only=True):
+    """What the log says became of the notifications."""
+
+    endings: Mapping[str, Ending]
+    #: closed once like this and once like that
+    contradicted: tuple[str, ...]
+
+
+def _promises(house: House) -> dict[str, Promise]:
+    """All requests that stand in the log, each at the place where it was first appended."""
+    found: dict[str, Promise] = {}
+    for lane in Lane:
+        for record in read(house.kafka.bootstrap, requested(lane), house.plan.partitions):
+            event = _CODEC.decode_requested(record.value) if record.value else None
+            if isinstance(event, NotificationRequested) and event.id is not None:
+                found.setdefault(str(event.id), _promise(house, record, event))
+    return found
+
+
+def _promise(house: House, record: Standing, event: NotificationRequested) -> Promise:
+    at = datetime.fromtimestamp(record.appended_ms / 1000, UTC)
+    deadline = timedelta(milliseconds=house.catalogue.types[TypeName(event.type)].deadline_ms)
+    return Promise(
+        id=str(event.id),
+        key=(record.key or b"").decode(),
+        type=event.type,
+        version=record.offset,
+        deadline=at + deadline + _HEARD_AFTER,
+    )
+
+
+def _told(house: House) -> _Told:
+    """Every verdict in the log, with why each unknown one is that."""
+    closed: dict[str, NotificationClosed] = {}
+    lost: dict[str, AttemptSettled] = {}
+    contradicted: set[str] = set()
+    for event in _attempts(house):
+        id = str(event.notification_id)
+        if isinstance(event, NotificationClosed):
+            if closed.setdefault(id, event).reason is not event.reason:
+                contradicted.add(id)
+        elif event.outcome is OutcomeKind.UNKNOWN:
+            lost[id] = event
+    endings = {id: _ending(event, lost.get(id)) for id, event in closed.items()}
+    return _Told(endings=endings, contradicted=tuple(sorted(contradicted)))
+
+
+def _attempts(house: House) -> Iterator[NotificationClosed | AttemptSettled]:
+    for record in read(house.kafka.bootstrap, ATTEMPTS, house.plan.partitions):
+        event = _CODEC.decode(record.value or b"")
+        if isinstance(event, NotificationClosed | AttemptSettled):
+            yield event
+
+
+def _ending(closed: NotificationClosed, lost: AttemptSettled | None) -> Ending:
+    if closed.reason is not CloseReason.UNKNOWN:
+        return Ending(reason=closed.reason)
+    attempt = "" if lost is None else " ".join(filter(None, [lost.code, lost.detail]))
+    return Ending(reason=closed.reason, why="; ".join(filter(None, [attempt, closed.detail])))
+
+
+def closed_in_tables(house: House, ids: list[str]) -> set[str]:
+    """Which of these the tracker's tables show as closed."""
+    with psycopg.connect(house.postgres.dsn, connect_timeout=10) as connection:
+        rows = connection.execute(
+            "SELECT id::text FROM tracker.deliveries WHERE closed AND id = ANY (%s::uuid[])", (ids,)
+        )
+        return {id for (id,) in rows}
+
+
+def _accepted(entry: Entry) -> Accepted:
+    return Accepted(
+        id=entry.notification_id or "",
+        attempt=entry.attempt or 0,
+        account=entry.account,
+        at=entry.received_at,
+        at_s=entry.monotonic,
+    )
+
+
+def _quotas(house: House) -> dict[str, Windows]:
+    """The limits of the catalogue's accounts, by the length of their windows in seconds."""
+    return {
+        name: {LENGTH_US[per] / 1_000_000: limit for per, limit in account.quota.limits.items()}
+        for name, account in house.catalogue.accounts.items()
+        if account.quota is not None
+    }

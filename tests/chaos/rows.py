@@ -1,0 +1,81 @@
+"""The faults to survive, by number: one test each, ``test_row_<number>_…``, or pending and why.
+
+``tests/unit/test_chaos_rows.py`` holds this table and the tests that there are to be the same.
+"""
+
+from msgspec import Struct
+
+__all__ = ["ROWS", "Row", "row_of"]
+
+_TO_DO = "not written yet"
+
+
+class Row(Struct, frozen=True):
+    """One fault."""
+
+    id: int
+    name: str
+    #: it holds under the ``classic`` group protocol and under ``consumer``
+    both_protocols: bool = False
+    #: why there is no test of it yet
+    pending: str = ""
+
+
+_ALL = (
+    Row(1, "dispatch killed before a claim"),
+    Row(2, "dispatch killed between claim and send", pending=_TO_DO),
+    Row(3, "dispatch killed after the provider accepted, before settling", pending=_TO_DO),
+    Row(4, "dispatch killed between settling and the offset commit", pending=_TO_DO),
+    Row(5, "router killed between produce and commit", pending=_TO_DO),
+    Row(6, "zombie dispatcher", both_protocols=True, pending=_TO_DO),
+    Row(7, "broker frozen", pending=_TO_DO),
+    Row(8, "broker killed and restarted, again and again", pending=_TO_DO),
+    Row(9, "the coordinator's broker lost", pending=_TO_DO),
+    Row(10, "dispatcher cut off from Kafka alone", both_protocols=True, pending=_TO_DO),
+    Row(11, "dispatcher cut off from PostgreSQL alone", pending=_TO_DO),
+    Row(12, "the provider's reply lost", pending=_TO_DO),
+    Row(13, "the provider drips its reply", pending=_TO_DO),
+    Row(14, "connection reset in mid-body", pending=_TO_DO),
+    Row(15, "produce acknowledgement lost", pending=_TO_DO),
+    Row(16, "rebalance storm", both_protocols=True, pending=_TO_DO),
+    Row(17, "both group protocols", both_protocols=True, pending=_TO_DO),
+    Row(18, "sends slower than the poll interval", pending=_TO_DO),
+    Row(19, "PostgreSQL killed", pending=_TO_DO),
+    Row(20, "PostgreSQL's backends killed in mid-claim", pending=_TO_DO),
+    Row(21, "PostgreSQL's connections used up", pending=_TO_DO),
+    Row(22, "the broker's disk full", pending=_TO_DO),
+    Row(23, "PostgreSQL's disk full", pending=_TO_DO),
+    Row(24, "projection tables dropped", pending=_TO_DO),
+    Row(25, "process memory capped under a flood", pending=_TO_DO),
+    Row(26, "a host's clock one hour off", pending=_TO_DO),
+    Row(27, "429, 5xx, hang, 200 with an error inside", pending=_TO_DO),
+    Row(28, "every provider down for the whole deadline", pending=_TO_DO),
+    Row(29, "provider down for long while users ask again and again", pending=_TO_DO),
+    Row(30, "one webhook 50 times at once", pending=_TO_DO),
+    Row(31, "webhooks out of order, or before the attempt is recorded", pending=_TO_DO),
+    Row(32, "forged, stale or replayed webhook", pending=_TO_DO),
+    Row(33, "a webhook that never comes", pending=_TO_DO),
+    Row(34, "garbage on a topic", pending=_TO_DO),
+    Row(35, "old and new schema versions mixed", pending=_TO_DO),
+    Row(36, "compaction too early, and consumers behind it", pending=_TO_DO),
+    Row(37, "a quota's holder dies", pending=_TO_DO),
+    Row(38, "rolling restart of every service under load", pending=_TO_DO),
+    Row(39, "ten times the normal load for a minute", pending=_TO_DO),
+    Row(40, "a wrong layout of topics", pending=_TO_DO),
+    Row(41, "the ledger set back by 60 s", pending=_TO_DO),
+    Row(42, "the claim's reply lost", pending=_TO_DO),
+    Row(43, "a retry of an older id after a newer one", pending=_TO_DO),
+    Row(44, "a zombie router publishes old proposals last", pending=_TO_DO),
+    Row(45, "expiry, cancel or suppression racing with a claim", pending=_TO_DO),
+    Row(46, "the look-up lags behind the acceptance", pending=_TO_DO),
+    Row(47, "delivery jitter above the account's J", pending=_TO_DO),
+    Row(48, "a send's bytes stuck in the socket past its time", pending=_TO_DO),
+    Row(49, "consumer offsets lost or reset to the earliest", pending=_TO_DO),
+)
+ROWS = {row.id: row for row in _ALL}
+
+
+def row_of(function: str) -> int | None:
+    """The number in a test's name; None for one that is no row."""
+    parts = function.split("_")
+    return int(parts[2]) if parts[:2] == ["test", "row"] and parts[2].isdigit() else None

@@ -1,0 +1,27 @@
+"""The one way to wait: for a condition, and never for a time that is hoped to be enough."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["until"]
+
+#: generous: the machine may be busy with other things
+_WITHIN_S = 60.0
+_POLL_S = 0.02
+_T = TypeVar("_T")
+
+
+def until(
+    look: Callable[[], _T | None],
+    what: str,
+    *,
+    within_s: float = _WITHIN_S,
+    every_s: float = _POLL_S,
+) -> _T:
+    """The first answer that is true; ``what`` is named where there is none in time."""
+    ends = time.monotonic() + within_s
+    while not (found := look()):
+        assert time.monotonic() < ends, f"not within {within_s:.0f} s: {what}"
+        time.sleep(every_s)
+    return found
