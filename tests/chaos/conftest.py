@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Generator, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from tests.chaos.plugin import (
 )
 from tests.chaos.traffic import Traffic
 
-_PROTOCOLS = {"classic": CLASSIC, "consumer": CONSUMER}
+_counter = count(1)
 #: the variables that say where to write a report, and which rows alone are wanted
 _REPORT, _WANTED = "CHAOS_REPORT", "CHAOS_ROWS"
 
@@ -76,8 +77,8 @@ def either_house(request: pytest.FixtureRequest) -> Iterator[House]:
 def traffic(request: pytest.FixtureRequest) -> Iterator["JudgedTraffic"]:
     """In the house of the test."""
     name = "either_house" if "either_house" in request.fixturenames else "house"
-    user = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())
-    with JudgedTraffic(request.getfixturevalue(name), user.strip("-"), request.node) as made:
+    users = f"t{next(_counter)}"
+    with JudgedTraffic(request.getfixturevalue(name), users, request.node) as made:
         yield made
 
 

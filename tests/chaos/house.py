@@ -37,7 +37,12 @@ CATALOGUE = Path(__file__).with_name("catalogue")
 #: librdkafka's properties for either group protocol; members are missed after four seconds
 CLASSIC = {"session.timeout.ms": "4000", "heartbeat.interval.ms": "500"}
 CONSUMER = {"group.protocol": "consumer"}
-_BROKER = {"group.consumer.session.timeout.ms": "4000"}
+_BROKER = {
+    "group.consumer.session.timeout.ms": "4000",
+    # one that was killed is back sooner
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+}
 _MOST = {"ingest": 1, "router": 2, "dispatch": 3, "tracker": 2}
 _SANDBOX = "sandbox"
 #: a vendor's waits between the tries of a webhook are divided by this

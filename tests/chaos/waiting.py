@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["until"]
+__all__ = ["Still", "until"]
 
 #: generous: the machine may be busy with other things
 _WITHIN_S = 60.0
@@ -25,3 +25,30 @@ def until(
         assert time.monotonic() < ends, f"not within {within_s:.0f} s: {what}"
         time.sleep(every_s)
     return found
+
+
+class Still:
+    """A count that is to stop changing."""
+
+    def __init__(self, look: Callable[[], int]) -> None:
+        self._look = look
+        self.value = look()
+
+    def until_for(self, seconds: float) -> None:
+        """Wait until it has not changed for so long."""
+        since = time.monotonic()
+
+        def unchanged() -> bool:
+            nonlocal since
+            if (now := self._look()) != self.value:
+                self.value, since = now, time.monotonic()
+            return time.monotonic() - since >= seconds
+
+        until(unchanged, f"nothing changes for {seconds} s", every_s=0.1)
+
+    def hold_for(self, seconds: float) -> None:
+        """It does not change for so long."""
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            assert self._look() == self.value
+            time.sleep(0.1)

@@ -140,6 +140,19 @@ def _after_settle(point: _Point) -> None:
     _after(PostgresLedger, "settle", point)
 
 
+def _after_publish(point: _Point) -> None:
+    """An outcome is published and acknowledged; its record's offset is not committed."""
+    from services.core.events import AttemptSettled
+    from services.dispatch.log import AttemptLog
+
+    _after(
+        AttemptLog,
+        "publish",
+        point,
+        lambda given, _: any(isinstance(event, AttemptSettled) for event in given[1]),
+    )
+
+
 def _before_close(point: _Point) -> None:
     """A verdict without a send comes next: expired, failed, suppressed."""
     from services.runtime.ledger.postgres import PostgresLedger
@@ -170,6 +183,7 @@ POINTS: Mapping[str, Callable[[_Point], None]] = {
         _before_write,
         _after_send,
         _after_settle,
+        _after_publish,
         _before_close,
         _before_cancel,
         _before_commit,

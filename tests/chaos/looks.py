@@ -1,0 +1,121 @@
+"""Looks at what stands where: open attempts, records to be read again, proposals made twice.
+
+Rows prove by these that their fault struck in the midst of something.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import LiteralString
+
+import psycopg
+from confluent_kafka import Consumer, TopicPartition
+from msgspec import Struct
+
+from services.core.catalogue import Lane
+from services.core.events import AttemptSettled, NotificationRouted
+from services.core.outcomes import OutcomeKind
+from services.core.topics import ATTEMPTS, queued, requested
+from services.runtime.codec import Codec
+from tests.acceptance.engine.log import read
+from tests.chaos.house import House
+from tests.chaos.instance import Instance
+
+__all__ = [
+    "DISPATCH_GROUPS",
+    "ROUTER_GROUP",
+    "Made",
+    "attempts_of",
+    "called_unknown",
+    "not_committed",
+    "open_attempts",
+    "owned",
+    "routed",
+    "unknown_attempts",
+]
+
+ROUTER_GROUP = {"lastword.router": [requested(lane) for lane in Lane]}
+DISPATCH_GROUPS = {f"lastword.dispatch.{lane}": [queued(lane)] for lane in Lane}
+_CODEC = Codec()
+
+
+class Made(Struct, frozen=True):
+    """An attempt as the ledger holds it."""
+
+    attempt: int
+    account: str
+    outcome: str | None
+
+
+def open_attempts(house: House) -> set[str]:
+    """The ids of notifications with a claim that nobody has settled."""
+    return _ids(house, "SELECT id::text FROM ledger.attempts WHERE outcome IS NULL")
+
+
+def unknown_attempts(house: House) -> set[str]:
+    """The ids of notifications of which the ledger does not know whether they were taken."""
+    return _ids(house, "SELECT id::text FROM ledger.attempts WHERE outcome = 'unknown'")
+
+
+def _ids(house: House, query: LiteralString) -> set[str]:
+    with psycopg.connect(house.postgres.dsn) as connection:
+        return {id for (id,) in connection.execute(query)}
+
+
+def attempts_of(house: House, id: str) -> list[Made]:
+    with psycopg.connect(house.postgres.dsn) as connection:
+        rows = connection.execute(
+            "SELECT attempt, account, outcome FROM ledger.attempts WHERE id = %s ORDER BY attempt",
+            (id,),
+        )
+        return [Made(*row) for row in rows]
+
+
+def called_unknown(house: House) -> set[str]:
+    """The ids of which the log says that an attempt may have been taken."""
+    settled = (
+        _CODEC.decode(record.value or b"")
+        for record in read(house.kafka.bootstrap, ATTEMPTS, house.plan.partitions)
+    )
+    return {
+        str(event.notification_id)
+        for event in settled
+        if isinstance(event, AttemptSettled) and event.outcome is OutcomeKind.UNKNOWN
+    }
+
+
+def routed(house: House) -> Counter[str]:
+    """How often each notification was proposed."""
+    events = (
+        _CODEC.decode(record.value or b"")
+        for lane in Lane
+        for record in read(house.kafka.bootstrap, queued(lane), house.plan.partitions)
+    )
+    return Counter(
+        str(event.notification_id) for event in events if isinstance(event, NotificationRouted)
+    )
+
+
+def owned(dispatch: Instance) -> int:
+    """Partitions that it was given in this life and has not given back, by its own log."""
+
+    def count(event: str) -> int:
+        return sum(int(str(line["count"])) for line in dispatch.logged(event))
+
+    return count("partitions_assigned") - count("partitions_revoked")
+
+
+def not_committed(house: House, groups: dict[str, list[str]]) -> int:
+    """Records that these groups will read (again): topics by the group that reads them."""
+    return sum(_behind(house, group, topics) for group, topics in groups.items())
+
+
+def _behind(house: House, group: str, topics: Sequence[str]) -> int:
+    consumer = Consumer({"bootstrap.servers": house.kafka.bootstrap, "group.id": group})
+    parts = [TopicPartition(topic, n) for topic in topics for n in range(house.plan.partitions)]
+    try:
+        return sum(
+            consumer.get_watermark_offsets(part, timeout=30)[1] - max(part.offset, 0)
+            for part in consumer.committed(parts, timeout=30)
+        )
+    finally:
+        consumer.close()
