@@ -7,7 +7,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help setup demo check test acceptance test-containers schemas lock clean
+.PHONY: help setup demo check test chaos acceptance test-containers schemas lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,9 @@ check: setup  ## lint, types, import arrows, hygiene
 
 test: check  ## check, and every test not marked slow
 	$(RUN) pytest -m "not slow" -n $(WORKERS) --dist loadfile
+
+chaos: setup  ## every fault on real processes, then a storm; MINUTES=, SEED=, ROWS=1,6,12 choose
+	$(RUN) tests.chaos --minutes $(or $(MINUTES),2) --seed $(or $(SEED),1) --rows "$(ROWS)"
 
 acceptance: setup  ## the acceptance tests of ONLY=<slug>, on a clean clone of HEAD
 	@$(RUN) tests.acceptance $(ONLY)

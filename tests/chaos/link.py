@@ -120,6 +120,8 @@ class _Pipe:
         self._way = way
         self._target = target
         self._left: int | None = None
+        #: what comes after the end has nowhere to go
+        self._ended = False
         self._late: asyncio.Queue[tuple[float, bytes | None]] = asyncio.Queue()
         self._writer: asyncio.Task[None] | None = None
 
@@ -169,9 +171,11 @@ class _Pipe:
             self._writer = asyncio.get_running_loop().create_task(self._write_late())
 
     def _write(self, data: bytes | None) -> None:
+        if self._ended or self._target.is_closing():
+            return
         if data is None:
-            if self._target.can_write_eof() and not self._target.is_closing():
-                self._target.write_eof()
+            self._ended = True
+            self._target.write_eof()
         else:
             self._target.write(data)
 

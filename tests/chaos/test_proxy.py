@@ -206,6 +206,8 @@ def test_half_of_a_connection_is_closed(echo: Echo, proxy: Proxy, client: socket
     proxy.half_close(Way.OUT)
     until(lambda: echo.ends == ["end"], "the server sees the end")
     assert client.recv(10) == b""
+    client.sendall(b"into the void")
+    assert echo.heard == b"one"
 
 
 def test_it_refuses_while_nobody_is_behind_it(echo: Echo, proxy: Proxy) -> None:

@@ -1,0 +1,58 @@
+"""All that is known of one notification, in the order of time: for a finding that needs a reason."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from services.core.catalogue import Lane
+from services.core.errors import PoisonEvent
+from services.core.topics import ATTEMPTS, RECEIPTS, queued, requested
+from services.runtime.codec import Codec
+from services.sandbox.ledger import Entry
+from tests.acceptance.engine.log import Standing, read
+from tests.chaos.house import House
+
+__all__ = ["explain"]
+
+_TOPICS = [*map(requested, Lane), *map(queued, Lane), ATTEMPTS, RECEIPTS]
+_CODEC = Codec()
+#: of an event, what says nothing here
+_DULL = {"data", "to", "legs", "event_id", "notification_id", "key", "tenant", "user", "id"}
+
+
+def explain(house: House, ids: Sequence[str]) -> str:
+    """Every record of them and every acceptance, a line each, id by id."""
+    lines: dict[str, list[tuple[datetime, str]]] = {id: [] for id in ids}
+    for topic in _TOPICS:
+        for record in read(house.kafka.bootstrap, topic, house.plan.partitions):
+            for id, line in _told(topic, record):
+                if id in lines:
+                    lines[id].append(line)
+    for entry in house.providers.accepted():
+        if entry.notification_id in lines:
+            lines[entry.notification_id].append(_taken(entry))
+    return "\n".join(_page(id, known) for id, known in lines.items())
+
+
+def _page(id: str, lines: list[tuple[datetime, str]]) -> str:
+    told = [f"  {at.isoformat(timespec='milliseconds')} {what}" for at, what in sorted(lines)]
+    return "\n".join([id, *told])
+
+
+def _told(topic: str, record: Standing) -> Iterator[tuple[str, tuple[datetime, str]]]:
+    try:
+        event = _CODEC.decode_requested(record.value or b"") if topic in _TOPICS[:3] else None
+        event = event or _CODEC.decode(record.value or b"")
+    except PoisonEvent:
+        return
+    at = datetime.fromtimestamp(record.appended_ms / 1000, UTC)
+    fields: dict[str, object] = msgspec.to_builtins(event)
+    id = fields.get("notification_id") or fields.get("id")
+    rest = {name: value for name, value in fields.items() if name not in _DULL}
+    where = f"{topic}-{record.partition}@{record.offset}"
+    yield str(id), (at, f"{where} {msgspec.json.encode(rest).decode()}")
+
+
+def _taken(entry: Entry) -> tuple[datetime, str]:
+    return entry.received_at, f"{entry.account} took attempt {entry.attempt} (no. {entry.seq})"
