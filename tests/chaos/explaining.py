@@ -1,4 +1,4 @@
-"""All that is known of one notification, in the order of time: for a finding that needs a reason."""
+"""All that is known of a notification, in the order of time: for a finding that needs a reason."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -41,9 +41,9 @@ def _page(id: str, lines: list[tuple[datetime, str]]) -> str:
 
 
 def _told(topic: str, record: Standing) -> Iterator[tuple[str, tuple[datetime, str]]]:
+    decode = _CODEC.decode_requested if topic.startswith("notifications.") else _CODEC.decode
     try:
-        event = _CODEC.decode_requested(record.value or b"") if topic in _TOPICS[:3] else None
-        event = event or _CODEC.decode(record.value or b"")
+        event = decode(record.value or b"")
     except PoisonEvent:
         return
     at = datetime.fromtimestamp(record.appended_ms / 1000, UTC)
