@@ -14,6 +14,9 @@ from tests.chaos.proxy import Address, Proxy
 __all__ = ["HOST", "Cabling", "address_of"]
 
 HOST = "127.0.0.1"
+#: bytes of a request that wait outside of the sender while nobody reads them; little, so that a
+#: large one gets stuck
+_STUCK_ABOVE = 16 * 1024
 
 
 class Cabling:
@@ -38,7 +41,9 @@ class Cabling:
                 kafka=Proxy(self._loop, *(partial(_here, port) for port in listeners)),
                 postgres=Proxy(self._loop, lambda: [address_of(postgres())]),
                 providers={
-                    provider: Proxy(self._loop, partial(_named, providers, provider))
+                    provider: Proxy(
+                        self._loop, partial(_named, providers, provider), buffer=_STUCK_ABOVE
+                    )
                     for provider in PROVIDERS
                 },
             )

@@ -58,8 +58,6 @@ class Link:
         self._rules = rules
         self._client = client
         self._pipes: dict[Way, _Pipe] = {}
-        #: what the client said while there was nobody to hear it; None: that it has said all
-        self._early: list[bytes | None] = []
 
     def join(self, server: asyncio.Transport) -> None:
         """The server has answered."""
@@ -67,15 +65,11 @@ class Link:
         self._pipes = {way: _Pipe(self, self._rules, way, *both) for way, both in ends.items()}
         for pipe in self._pipes.values():
             pipe.obey()
-        for data in self._early:
-            self.feed(Way.OUT, data)
 
     def feed(self, way: Way, data: bytes | None) -> None:
         """Something came, or, on None, nothing more of this direction will."""
         if way in self._pipes:
             self._pipes[way].feed(data)
-        elif way is Way.OUT:
-            self._early.append(data)
 
     def choke(self, way: Way, *, full: bool) -> None:
         """Who gets this direction's bytes takes no more for now, or again."""

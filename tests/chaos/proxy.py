@@ -270,8 +270,8 @@ class _Client(_End):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         super().__init__(Link(self._door.proxy, transport), Way.OUT)
-        # until there is a server to give it to
-        transport.pause_reading()
+        # until there is a server to give it to; asyncio starts to read only after this call
+        asyncio.get_running_loop().call_soon(transport.pause_reading)
         self._door.proxy.began(self.link)
         self._door.join(self)
 
