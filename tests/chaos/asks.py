@@ -6,11 +6,12 @@ from uuid import uuid4
 
 from lastword import Notification
 
-__all__ = ["Mixture", "campaign", "code", "order", "reset"]
+__all__ = ["Mixture", "campaign", "code", "notice", "order", "reset"]
 
 _DOMAIN = "chaos.example"
 #: so many keys are asked for again and again
 _USERS = 150
+_TYPES, _SHARES = ("reset", "code", "order", "notice", "campaign"), (3, 2, 3, 1, 4)
 _TEXT = "Something happened, and this says what."
 
 
@@ -27,6 +28,11 @@ def code(user: str, *, text: str = _TEXT) -> Notification:
 def order(user: str, number: str = "1", *, text: str = _TEXT) -> Notification:
     """Normal; the newest of each of a user's orders counts."""
     return _notification("order", user, text, subject=number)
+
+
+def notice(user: str, *, text: str = _TEXT) -> Notification:
+    """Normal; an attempt that may have been taken is repeated in the end."""
+    return _notification("notice", user, text)
 
 
 def campaign(user: str, *, text: str = _TEXT) -> Notification:
@@ -60,11 +66,13 @@ class Mixture:
 
     def _one(self) -> Notification:
         user = f"user-{self._chance.randrange(_USERS)}"
-        match self._chance.choices(("reset", "code", "order", "campaign"), (3, 2, 3, 4))[0]:
+        match self._chance.choices(_TYPES, _SHARES)[0]:
             case "reset":
                 return reset(user, phone=f"+1415555{self._chance.randrange(10_000):04d}")
             case "code":
                 return code(user)
+            case "notice":
+                return notice(user)
             case "order":
                 return order(user, f"ORDER-{self._chance.randrange(3)}")
             case _:

@@ -1,5 +1,6 @@
 """Has the oracle judge a house: by the log, the tables, and what the providers took."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -29,6 +30,8 @@ __all__ = ["closed_in_tables", "judge"]
 #: a deadline is for a send's first byte, and the sandbox notes when it has read the last
 _HEARD_AFTER = timedelta(milliseconds=500)
 _CODEC = Codec()
+#: of no interest in a reason that is counted
+_SECONDS = re.compile(r"\d+ s\b")
 
 
 def judge(house: House, asked: Mapping[str, bool], entries: Sequence[Entry]) -> Findings:
@@ -45,6 +48,7 @@ def judge(house: House, asked: Mapping[str, bool], entries: Sequence[Entry]) -> 
         [replace(promise, acknowledged=asked[promise.id]) for promise in promises],
         [_accepted(entry) for entry in entries],
         {id: ending for id, ending in told.endings.items() if id in closed},
+        repeat=house.catalogue.repeating,
         quotas=_quotas(house),
     )
     contradicted = tuple(id for id in told.contradicted if id in asked)
@@ -109,7 +113,8 @@ def _ending(closed: NotificationClosed, lost: AttemptSettled | None) -> Ending:
     if closed.reason is not CloseReason.UNKNOWN:
         return Ending(reason=closed.reason)
     attempt = "" if lost is None else " ".join(filter(None, [lost.code, lost.detail]))
-    return Ending(reason=closed.reason, why="; ".join(filter(None, [attempt, closed.detail])))
+    why = "; ".join(filter(None, [attempt, closed.detail]))
+    return Ending(reason=closed.reason, why=_SECONDS.sub("some s", why))
 
 
 def closed_in_tables(house: House, ids: list[str]) -> set[str]:
