@@ -37,7 +37,8 @@ test: check  ## check, and every test not marked slow
 	$(RUN) pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 chaos: setup  ## every fault on real processes, then a storm; MINUTES=, SEED=, ROWS=1,6,12 choose
-	$(RUN) tests.chaos --minutes $(or $(MINUTES),2) --seed $(or $(SEED),1) --rows "$(ROWS)"
+	@$(RUN) tests.chaos --minutes $(or $(MINUTES),2) --seed $(or $(SEED),1) --rows "$(ROWS)" \
+	  --brokers $(or $(BROKERS),1) --protocol $(or $(PROTOCOL),classic)
 
 acceptance: setup  ## the acceptance tests of ONLY=<slug>, on a clean clone of HEAD
 	@$(RUN) tests.acceptance $(ONLY)

@@ -1,6 +1,7 @@
 """``make chaos``: every row, then the storm; ``reports/chaos.json``, and 1 if anything broke.
 
-``MINUTES=`` of storm (0: none), ``SEED=`` of its chance, ``ROWS=1,6,12``: only these (or ``none``).
+``MINUTES=`` of storm (0: none), ``SEED=`` of its chance, ``ROWS=1,6,12``: only these (or ``none``),
+``BROKERS=3`` and ``PROTOCOL=consumer``: for the storm.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from tests.chaos.house import CLASSIC, CONSUMER, HousePlan
 from tests.chaos.report import Report, report_of, with_storm, write
 from tests.chaos.storm import rage
 
@@ -25,13 +27,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rows", default="")
+    parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
+    parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic")
     parser.add_argument("--report", type=Path, default=_ROOT / "reports" / "chaos.json")
     parser.add_argument("--data", type=Path, default=_ROOT / ".lastword" / "chaos")
     given = parser.parse_args()
     report = report_of([], []) if given.rows == "none" else _rows(given.rows, given.report)
     if given.minutes:
         shutil.rmtree(given.data, ignore_errors=True)
-        outcome = rage(given.data, seed=given.seed, minutes=given.minutes)
+        kafka = CLASSIC if given.protocol == "classic" else CONSUMER
+        plan = HousePlan(folder=given.data, brokers=given.brokers, kafka=kafka)
+        outcome = rage(plan, seed=given.seed, minutes=given.minutes)
         report = with_storm(report, outcome.storm, outcome.found)
     write(report, given.report)
     _show(report)
