@@ -1,0 +1,1 @@
+"""Delivered once: the ledger, the unknown, and every fault survived."""
