@@ -41,6 +41,7 @@ from services.runtime.consumer import Partition
 from services.tracker import reconciling, sweeper
 from tests.simulation.adapters import MemoryReceipts
 from tests.simulation.planted_ledger import LEDGER_BUGS
+from tests.simulation.planted_log import LOG_BUGS, LOG_SCENES
 from tests.simulation.play import lives
 from tests.simulation.scenes import receipt_unread
 
@@ -402,35 +403,40 @@ def announce_before_it_is_told(patch: Patch) -> None:
 #: those that chance hardly comes to are shown a scene instead
 _SCENES: Mapping[str, Callable[[], None]] = {
     "repeat_before_the_receipts_are_read": receipt_unread,
+    **LOG_SCENES,
 }
-BUGS: Mapping[str, Bug] = {
-    bug.__name__: bug
-    for bug in (
-        skip_the_lease_check,
-        believe_the_hosts_clock,
-        lease_from_the_answer,
-        send_before_the_start_is_acknowledged,
-        finish_before_the_end_is_acknowledged,
-        retry_a_lost_reply,
-        take_a_lost_reply_for_a_refusal,
-        split_a_refused_batch_wrongly,
-        commit_offsets_early,
-        keep_what_was_lost,
-        commit_once_only,
-        collapse_while_reading,
-        losers_die_with_a_repeat,
-        forget_what_a_repeated_answer_leaves_out,
-        say_it_without_the_ledger,
-        let_others_finish_it,
-        cancel_only_what_is_here,
-        make_events_anew,
-        random_id_for_an_id_less_record,
-        take_it_where_it_stands,
-        trust_a_negative_look_up,
-        repeat_before_the_receipts_are_read,
-        repeat_whatever_the_type_says,
-        park_nothing,
-        unpark_what_is_resumed,
-        announce_before_it_is_told,
-    )
-} | dict(LEDGER_BUGS)
+BUGS: Mapping[str, Bug] = (
+    {
+        bug.__name__: bug
+        for bug in (
+            skip_the_lease_check,
+            believe_the_hosts_clock,
+            lease_from_the_answer,
+            send_before_the_start_is_acknowledged,
+            finish_before_the_end_is_acknowledged,
+            retry_a_lost_reply,
+            take_a_lost_reply_for_a_refusal,
+            split_a_refused_batch_wrongly,
+            commit_offsets_early,
+            keep_what_was_lost,
+            commit_once_only,
+            collapse_while_reading,
+            losers_die_with_a_repeat,
+            forget_what_a_repeated_answer_leaves_out,
+            say_it_without_the_ledger,
+            let_others_finish_it,
+            cancel_only_what_is_here,
+            make_events_anew,
+            random_id_for_an_id_less_record,
+            take_it_where_it_stands,
+            trust_a_negative_look_up,
+            repeat_before_the_receipts_are_read,
+            repeat_whatever_the_type_says,
+            park_nothing,
+            unpark_what_is_resumed,
+            announce_before_it_is_told,
+        )
+    }
+    | dict(LEDGER_BUGS)
+    | dict(LOG_BUGS)
+)

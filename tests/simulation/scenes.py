@@ -1,14 +1,48 @@
 """Scenes that planted bugs are shown too, as chance alone hardly comes to them."""
 
-from services.core.events import ReceiptKind
+from services.core.catalogue import Lane
+from services.core.events import CloseReason, ReceiptKind
 from services.core.identifiers import AccountName
+from services.core.topics import requested
+from services.runtime.producer import OutRecord
 from tests.simulation.catalogue import ALERT
 from tests.simulation.play import receipt_of
 from tests.simulation.scene import Scene
 from tests.simulation.story import asks
 from tests.simulation.vendors import SETTLING_S, Fate, Shipment
 
-__all__ = ["receipt_unread"]
+__all__ = ["contradicting_key", "receipt_unread", "topic_made_anew"]
+
+
+def contradicting_key() -> None:
+    """P6: a record that is keyed as another user's."""
+    with Scene() as scene:
+        theirs = asks("them", "A").out
+        key = asks("u", "B").out.key
+        scene.append(OutRecord(topic=theirs.topic, key=key, value=theirs.value))
+        scene.run(5)
+    assert scene.shots("A") == []
+    assert scene.world.oracle.counts["closed dead_lettered"] == 1
+
+
+def topic_made_anew() -> None:
+    """P7: its offsets start again; what comes now is not older than what was sent before."""
+    with Scene() as scene:
+        for name in ("A", "B"):
+            scene.tell(asks("u", name))
+            scene.until(f"published: {name} closed as sent")
+        scene.run(5)
+        world, topic = scene.world, requested(Lane.CRITICAL)
+        for service in world.services:
+            service.crash()
+            service.expel()
+        world.log.remake(topic)
+        world.tables.offsets.pop((topic, 0), None)
+        world.tables.offsets.pop((topic, 1), None)
+        world.ledger.know({topic: world.log.topic_id(topic)})
+        scene.tell(asks("u", "C"))
+        scene.run(8)
+    assert (scene.ended("C"), scene.sent("C")) == (CloseReason.SENT, 1)
 
 
 def receipt_unread() -> None:

@@ -10,14 +10,14 @@ import pytest
 from services.core.catalogue import Lane
 from services.core.events import CloseReason
 from services.core.outcomes import OutcomeKind
-from services.core.topics import queued, requested
+from services.core.topics import queued
 from services.runtime.producer import OutRecord
 from tests.simulation.catalogue import ALERT, CODE, NOTE
 from tests.simulation.dice import Dice, draw_weather
 from tests.simulation.network import LOG
 from tests.simulation.play import live
 from tests.simulation.scene import Scene
-from tests.simulation.scenes import receipt_unread
+from tests.simulation.scenes import contradicting_key, receipt_unread, topic_made_anew
 from tests.simulation.service import Service
 from tests.simulation.story import asks, cancels, tell
 from tests.simulation.vendors import SETTLING_S, Fate
@@ -146,33 +146,11 @@ def test_p6_a_record_without_an_id_is_one_notification_however_often_it_is_route
 
 
 def test_p6_a_key_that_contradicts_its_value_is_dead_lettered() -> None:
-    with Scene() as scene:
-        theirs = asks("them", "A").out
-        key = asks("u", "B").out.key
-        scene.append(OutRecord(topic=theirs.topic, key=key, value=theirs.value))
-        scene.run(5)
-    assert scene.shots("A") == []
-    assert scene.world.oracle.counts["closed dead_lettered"] == 1
+    contradicting_key()
 
 
 def test_p7_a_topic_made_anew_is_newer_than_what_it_held() -> None:
-    """Its offsets start again: what comes now is not older than what was sent before."""
-    with Scene() as scene:
-        for name in ("A", "B"):
-            scene.tell(asks("u", name))
-            scene.until(f"published: {name} closed as sent")
-        scene.run(5)
-        world, topic = scene.world, requested(Lane.CRITICAL)
-        for service in world.services:
-            service.crash()
-            service.expel()
-        world.log.remake(topic)
-        world.tables.offsets.pop((topic, 0), None)
-        world.tables.offsets.pop((topic, 1), None)
-        world.ledger.know({topic: world.log.topic_id(topic)})
-        scene.tell(asks("u", "C"))
-        scene.run(8)
-    assert (scene.ended("C"), scene.sent("C")) == (SENT, 1)
+    topic_made_anew()
 
 
 @pytest.mark.parametrize("words", ["held: A closed as sent", "published: A attempt 1 accepted"])
