@@ -26,17 +26,27 @@ class ClockBounds:
 
     def hear(self, asked: float, told: float, answered: float) -> None:
         """It said ``told``, at some time between the two on our own clock."""
+        on_the_way = _DRIFT * (answered - asked)
+        heard = told - answered - on_the_way, told - asked + on_the_way
         least, most = self._since(answered)
-        least, most = max(least, told - answered), min(most, told - asked)
+        least, most = max(least, heard[0]), min(most, heard[1])
         if least > most:
             # it is another clock now, or was set: what was heard before says nothing any more
-            least, most = told - answered, told - asked
+            least, most = heard
         self._heard_at, self._least, self._most = answered, least, most
 
     def at(self, own: float) -> tuple[float, float]:
         """What it says at a time of ours, at the earliest and at the latest."""
         least, most = self._since(own)
         return own + least, own + most
+
+    def when(self, told: float) -> tuple[float, float]:
+        """When it says this, on our own clock: at the earliest, and surely from then on."""
+        earliest, latest = told - self._most, told - self._least
+        return (
+            earliest - _DRIFT * max(0.0, earliest - self._heard_at),
+            latest + _DRIFT * max(0.0, latest - self._heard_at),
+        )
 
     def _since(self, own: float) -> tuple[float, float]:
         drift = _DRIFT * max(0.0, own - self._heard_at)

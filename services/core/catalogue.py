@@ -33,6 +33,7 @@ __all__ = [
     "WhenUnknown",
     "parse_catalogue",
     "parse_duration_ms",
+    "quotas_of",
 ]
 
 
@@ -118,6 +119,12 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         """The types of which an unknown attempt may be repeated."""
         types = self.types.values()
         return frozenset(t.name for t in types if t.when_unknown is WhenUnknown.REPEAT)
+
+
+def quotas_of(catalogue: Catalogue) -> dict[AccountName, Quota]:
+    """Of the accounts that have one."""
+    accounts = catalogue.accounts.values()
+    return {account.name: account.quota for account in accounts if account.quota is not None}
 
 
 class _Raw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

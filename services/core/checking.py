@@ -14,12 +14,17 @@ from services.core.errors import Misconfigured
 from services.core.events import Channel
 from services.core.identifiers import TypeName
 from services.core.ports import Capabilities
+from services.core.quota import Per, Quota
 from services.core.templates import REQUIRED_PARTS, Part, TemplateName, Templates, sandbox
 from services.core.validation import compile_schema
 
 __all__ = ["Problem", "check"]
 
 _FILE = "lastword.toml"
+#: of a quota's window, for it to be worth its name
+_WORTH_USING = 0.9
+#: from its claim to its settlement, a message is out for so long at a provider that is not slow
+_OUT_S = 0.25
 Schemas = Mapping[TypeName, object]
 Sources = Mapping[TemplateName, str]
 
@@ -150,6 +155,8 @@ def _accounts(catalogue: Catalogue, providers: Mapping[str, Capabilities]) -> It
             yield Problem(f"{where}.provider", f"{account.provider!r} is not one of: {known}")
         else:
             yield from _account(where, account, capabilities)
+        if account.quota is not None:
+            yield from _quota(f"{where}.quota", account, account.quota)
 
 
 def _account(where: str, account: Account, capabilities: Capabilities) -> Iterator[Problem]:
@@ -164,6 +171,20 @@ def _account(where: str, account: Account, capabilities: Capabilities) -> Iterat
     for setting in sorted(account.settings.keys() - set(known)):
         detail = f"not one of {account.provider}'s settings: {', '.join(known) or 'none'}"
         yield Problem(f"{where}.settings.{setting}", detail)
+
+
+def _quota(where: str, account: Account, quota: Quota) -> Iterator[Problem]:
+    """What keeps an account from using what its provider allows."""
+    if quota.usable < _WORTH_USING:
+        detail = f"with so much jitter {quota.usable:.0%} of the shortest window can be used"
+        yield Problem(f"{where}.jitter", detail, is_error=False)
+    at_once, per_second = account.concurrency * account.batch, quota.limits.get(Per.SECOND, 0)
+    if at_once < per_second * _OUT_S:
+        detail = (
+            f"{per_second} are reached only if each is out for less than"
+            f" {1000 * at_once // per_second} ms: raise concurrency"
+        )
+        yield Problem(f"{where}.per_second", detail, is_error=False)
 
 
 def _legs(catalogue: Catalogue, providers: Mapping[str, Capabilities]) -> Iterator[Problem]:

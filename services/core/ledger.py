@@ -4,7 +4,7 @@ Ownership of a partition is an economy; the ledger decides. What a function answ
 and what is published is what it answered, so a replay publishes the same again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -47,6 +47,7 @@ __all__ = [
     "Unconfirmed",
     "Unresolved",
     "Verdict",
+    "jitters_of",
     "lifetime_of",
 ]
 
@@ -141,7 +142,8 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     """May this be sent now? Its maker chooses ``claim_id``, so a lost answer can be read again.
 
     Asking again says that no answer came, and so that nothing can have begun: a lease that is over
-    is then made anew. Whoever had an answer and comes too late settles it as voided instead.
+    is then made anew. Whoever had an answer and comes too late settles it as voided instead. A
+    question that was long on its way may come after a later one was answered: it changes nothing.
     """
 
     claim_id: ClaimId
@@ -157,10 +159,14 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     #: how long the request may take after its first byte, in milliseconds
     timeout_ms: int
     reason: str = ""
+    #: how often its maker has asked, this time among them
+    ask: int = 1
     #: older ones of the key, closed as superseded if this is granted
     losers: tuple[Identity, ...] = ()
     #: of an account with a quota: how soon its maker can write, once it has the answer
     ready_ms: int = 50
+    #: what its maker has measured of the account's J; the catalogue's counts if it is larger
+    jitter_ms: int = 0
     #: in the units of the account's quota
     cost: int = 1
     lane: Lane = Lane.NORMAL
@@ -293,6 +299,14 @@ class Parked(Struct, frozen=True, kw_only=True):
     partition: int
     #: the proposal, encoded as its record's value
     body: bytes
+
+
+def jitters_of(requests: Sequence[ClaimRequest]) -> Mapping[AccountName, int]:
+    """Of a batch, in milliseconds: of one account the largest that any request tells counts."""
+    largest: dict[AccountName, int] = {}
+    for request in requests:
+        largest[request.account] = max(request.jitter_ms, largest.get(request.account, 0))
+    return largest
 
 
 class Ledger(Protocol):

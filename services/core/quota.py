@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 __all__ = ["AHEAD_US", "CELL_US", "LENGTH_US", "Cell", "Cells", "Later", "Per", "Quota", "Want"]
 
@@ -50,7 +51,7 @@ _LEFT_US = 100_000
 #: bulk leaves one part in so many of a shared account to the others
 _RESERVED = 20
 #: sends that one cell of a second always takes; a single process can write them within it
-_BURST = 16
+_BURST = 4
 
 
 class Quota(Struct, frozen=True, kw_only=True):
@@ -68,6 +69,16 @@ class Quota(Struct, frozen=True, kw_only=True):
     @property
     def shortest(self) -> Per:
         return next(iter(self.limits))
+
+    @property
+    def usable(self) -> float:
+        """Of the shortest window, under backlog: the rest is what J and the cells cost."""
+        return LENGTH_US[self.shortest] / (self.run(self.shortest) * CELL_US[self.shortest])
+
+    def at_jitter(self, jitter_us: int) -> "Quota":
+        """With a J that was measured, where that is larger; beyond a window it says nothing."""
+        measured = min(jitter_us, LENGTH_US[self.shortest])
+        return self if measured <= self.jitter_us else replace(self, jitter_us=measured)
 
     def run(self, per: Per) -> int:
         """How many cells in a row are never over the limit."""

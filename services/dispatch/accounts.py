@@ -1,10 +1,11 @@
 """How each account is doing, as far as this process has seen: pure, told the time.
 
 An account whose call failed rests, longer each time, and comes back with one send at a time until
-one succeeds. So an outage costs a probe now and then, whatever waits behind it.
+one succeeds. So an outage costs a probe now and then, whatever waits behind it. One whose quota has
+no room is left alone until it has, and is none the worse for it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from services.core.identifiers import AccountName
 from services.core.outcomes import OUTCOMES, Outcome, OutcomeKind
@@ -13,6 +14,10 @@ __all__ = ["Accounts", "backoff_s"]
 
 _FIRST_REST_S = 0.5
 _LONGEST_REST_S = 5.0
+#: a cell granted so far ahead says that the quota has nothing nearer
+_FAR_S = 0.2
+#: of what a shared account may have in flight, bulk leaves one part in so many, at least one
+_RESERVED = 20
 
 
 def backoff_s(failures: int, jitter: float) -> float:
@@ -22,35 +27,66 @@ def backoff_s(failures: int, jitter: float) -> float:
 
 
 class _Account:
-    __slots__ = ("failures", "in_flight", "limit", "rests_until")
+    __slots__ = (
+        "bulk_limit",
+        "cell_at",
+        "failures",
+        "full_until",
+        "in_flight",
+        "limit",
+        "rests_until",
+    )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, shared: bool) -> None:
         self.limit = limit
+        self.bulk_limit = max(1, limit - max(1, limit // _RESERVED)) if shared else limit
         self.in_flight = 0
         self.failures = 0
         self.rests_until = 0.0
+        #: for bulk and for the others: until then its quota has no room
+        self.full_until = {True: 0.0, False: 0.0}
+        #: the last cell that was granted opens then
+        self.cell_at = 0.0
+
+    def most(self, *, bulk: bool) -> int:
+        """What may be in flight, for one more of this kind."""
+        if self.failures:
+            return 1
+        return self.bulk_limit if bulk else self.limit
+
+    def waits_until(self, *, bulk: bool) -> float:
+        return max(self.rests_until, self.full_until[bulk])
 
 
 class Accounts:
     """The accounts' state by name. Times are seconds on whatever clock the caller uses."""
 
-    def __init__(self, limits: Mapping[AccountName, int]) -> None:
-        """``limits``: messages in flight at once, by account."""
-        self._accounts = {name: _Account(limit) for name, limit in limits.items()}
+    def __init__(
+        self, limits: Mapping[AccountName, int], *, shared: Collection[AccountName] = ()
+    ) -> None:
+        """``limits``: messages in flight at once, by account. ``shared``: with a part for others.
 
-    def pick(self, names: Iterable[AccountName], now: float) -> AccountName | None:
-        """The first that is not resting, if it has room; the order is the route's preference.
+        What waits for its cell is in flight too, for up to a second: bulk must not take all of it.
+        """
+        self._accounts = {
+            name: _Account(limit, shared=name in shared) for name, limit in limits.items()
+        }
+
+    def pick(
+        self, names: Iterable[AccountName], now: float, *, bulk: bool = False
+    ) -> AccountName | None:
+        """The first that may be used now, if it has room; the order is the route's preference.
 
         One that the catalogue has no more, though a proposal of before names it, is not available.
         """
         for name in names:
             account = self._accounts.get(name)
-            if account is None or now < account.rests_until:
+            if account is None or now < account.waits_until(bulk=bulk):
                 continue
-            limit = 1 if account.failures else account.limit
-            if account.in_flight < limit:
+            if account.in_flight < account.most(bulk=bulk):
                 return name
-            if not account.failures:
+            # busy for a moment, it is waited for; full of what waits for its cell, it is not
+            if not account.failures and account.cell_at - now < _FAR_S:
                 return None
         return None
 
@@ -60,9 +96,22 @@ class Accounts:
         return any(not account.failures for account in known)
 
     def wake_at(self, now: float) -> float | None:
-        """When the next of those that rest may be tried again."""
-        resting = (a.rests_until for a in self._accounts.values() if a.rests_until > now)
-        return min(resting, default=None)
+        """When the next of those that rest or are full may be tried again."""
+        waits = (
+            a.waits_until(bulk=bulk) for a in self._accounts.values() for bulk in (True, False)
+        )
+        return min((until for until in waits if until > now), default=None)
+
+    def granted(self, name: AccountName, cell_at: float) -> None:
+        """A claim of it was granted a cell, which opens then."""
+        self._accounts[name].cell_at = cell_at
+
+    def full(self, name: AccountName, until: float, *, bulk: bool) -> None:
+        """Its quota has no room before then: for bulk alone, or for anybody."""
+        account = self._accounts[name]
+        account.full_until[True] = until
+        if not bulk:
+            account.full_until[False] = until
 
     def begin(self, name: AccountName) -> None:
         self._accounts[name].in_flight += 1

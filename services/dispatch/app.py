@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
-from services.core.catalogue import Catalogue, Lane
-from services.core.errors import Misconfigured
+from services.core.catalogue import Lane, quotas_of
 from services.core.topics import queued
 from services.dispatch.kafka_source import KafkaSource
 from services.dispatch.process import Dispatch, Outside
@@ -40,7 +39,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Dispatch until told to stop; raises ``Misconfigured`` or ``Retryable`` if it cannot start."""
     log = await asyncio.to_thread(inspect_log, settings.kafka)
     loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
-    _refuse_quotas(loaded.catalogue)
     accesses = build_accesses(loaded.catalogue, PROVIDERS, settings)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
@@ -55,6 +53,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 settings.postgres,
                 log.requested_ids(),
                 margin_ms=_MARGIN_MS,
+                quotas=quotas_of(loaded.catalogue),
                 restore=restorer.restore,
             )
         )
@@ -62,7 +61,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         stack.callback(upkeep.cancel)
         accounts = loaded.catalogue.accounts
         requests = {name: account.concurrency for name, account in accounts.items()}
-        sender = await stack.enter_async_context(HttpSender(requests, clock=clock))
+        sender = await stack.enter_async_context(HttpSender(requests))
         outside = Outside(
             ledger=ledger,
             version_of=ledger.version_of,
@@ -76,16 +75,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
         get_logger().info("dispatching", metrics=monitoring.address)
         await dispatch.run(stop)
-
-
-def _refuse_quotas(catalogue: Catalogue) -> None:
-    """The ledger can keep them, but is not told them yet; what is not kept is not promised."""
-    limited = [name for name, account in catalogue.accounts.items() if account.quota is not None]
-    if limited:
-        raise Misconfigured(
-            f"accounts with a quota: {', '.join(limited)}. Dispatch does not keep quotas yet: take"
-            " them out, and limit the account by its concurrency"
-        )
 
 
 def _sources(kafka: Mapping[str, str], topic_ids: Mapping[str, str]) -> Mapping[Lane, OpenSource]:

@@ -1,11 +1,12 @@
 """Claims a batch of choices, and deals with each answer."""
 
 from collections.abc import Container, Mapping, Sequence
+from itertools import count
 
 from msgspec import Struct
 
-from services.core.catalogue import Account
-from services.core.events import CloseReason
+from services.core.catalogue import Account, Lane
+from services.core.events import Channel, CloseReason
 from services.core.identifiers import AccountName, TypeName
 from services.core.ledger import Attempt, ClaimAnswer, ClaimRefused, ClaimRequest
 from services.core.ports import Content
@@ -16,6 +17,8 @@ from services.dispatch.log import Outgoing, told
 from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Choice
 from services.dispatch.state import DispatchState
+from services.dispatch.timing import Timing
+from services.providers.segments import segments
 from services.runtime.logs import get_logger
 from services.runtime.metrics import CLAIMS_REFUSED
 
@@ -32,8 +35,10 @@ class Flight(Struct, frozen=True):
     account: AccountName
     attempt: Attempt
     content: Content
-    #: on the boot clock, counted from before the claim was asked for: never later than the ledger's
+    #: on the boot clock: never later than the ledger's
     send_by: float
+    #: on the boot clock, of an account with a quota: never before its cell opens
+    opens: float = 0.0
 
 
 class Claims:
@@ -55,40 +60,48 @@ class Claims:
         self._templates = templates
         self._accounts = accounts
         self._repeating = repeating
+        self._timing = Timing(state)
 
     async def claim(self, choices: Sequence[Choice]) -> list[Flight]:
         """The flights to send; every other choice is finished or put back."""
         rendered = await self._rendered(choices)
         if not rendered:
             return []
-        requests = [self._request(choice) for choice, _ in rendered]
-        # taken before the question: an answer that was long on its way makes the lease shorter
-        asked_at = self._state.clock.boot()
-        answers = await self._state.asked(lambda: self._state.ledger.claim(requests))
-        for answer in answers:
-            if answer.decided_at is not None:
-                self._state.time.hear(asked_at, answer.decided_at)
+        requests = [self._request(choice, content) for choice, content in rendered]
+        cells = any(self._accounts[choice.account].quota for choice, _ in rendered)
+        asks = count(1)
+        asked = await self._state.asked(lambda: self._timing.ask(requests, next(asks), cells=cells))
         flights: list[Flight] = []
         events: list[Outgoing] = []
         done: list[Candidate] = []
         unknown: list[Candidate] = []
-        for (choice, content), answer in zip(rendered, answers, strict=True):
+        for (choice, content), answer in zip(rendered, asked.answers, strict=True):
             events += told(answer)
             if answer.refused is ClaimRefused.UNKNOWN:
                 unknown.append(choice.candidate)
             if answer.refused is not None:
                 self._refused(choice, answer, answer.refused, done)
                 continue
-            send_by = asked_at + answer.lease_left_ms / 1000
-            attempt = answer.attempts[-1]
-            flights.append(Flight(choice.candidate, choice.account, attempt, content, send_by))
+            flights.append(self._flight(choice, content, answer, asked.at))
             # the others' ends this answer does not tell: they revive, and are told at their claim
             closed = {closing.id for closing in answer.closings}
             done += (loser for loser in choice.losers if loser.id in closed)
+        self._full(rendered, asked.answers)
         await self._state.log.publish(events)
+        self._timing.prepared(asked.at)
         self._state.finish(done)
         await self._parking.park(unknown)
         return flights
+
+    def _flight(
+        self, choice: Choice, content: Content, answer: ClaimAnswer, asked_at: float
+    ) -> Flight:
+        attempt, window = answer.attempts[-1], self._timing.window(answer, asked_at)
+        if attempt.opens_at is not None:
+            self._state.accounts.granted(choice.account, attempt.opens_at.timestamp())
+        return Flight(
+            choice.candidate, choice.account, attempt, content, window.send_by, window.opens
+        )
 
     async def _rendered(self, choices: Sequence[Choice]) -> list[tuple[Choice, Content]]:
         """Each choice with its content; one that cannot be rendered is closed as failed."""
@@ -107,7 +120,7 @@ class Claims:
                 rendered.append((choice, content))
         return rendered
 
-    def _request(self, choice: Choice) -> ClaimRequest:
+    def _request(self, choice: Choice, content: Content) -> ClaimRequest:
         candidate = choice.candidate
         return ClaimRequest(
             claim_id=self._state.chance.claim_id(),
@@ -122,6 +135,9 @@ class Claims:
             reason=candidate.progress.why,
             repeats=candidate.routed.type in self._repeating,
             losers=tuple(identity_of(loser) for loser in choice.losers),
+            jitter_ms=self._state.jitters.measured_ms(choice.account),
+            cost=segments(content.text) if candidate.leg.channel is Channel.SMS else 1,
+            lane=candidate.lane,
         )
 
     def _refused(
@@ -141,10 +157,25 @@ class Claims:
             case ClaimRefused.HISTORY:
                 candidate.progress = recall(candidate.routed.legs, answer.attempts)
                 self._state.put_back(candidate)
-            case ClaimRefused.BUSY | ClaimRefused.QUOTA:
+            case ClaimRefused.BUSY:
                 until = answer.retry_at
                 wait = 0.0 if until is None else until.timestamp() - self._state.now()
                 self._state.put_back(candidate, max(_BUSY_S, wait))
+            case ClaimRefused.QUOTA:
+                # its account is left alone until then; another of the leg may have room
+                self._state.put_back(candidate)
+
+    def _full(
+        self, rendered: Sequence[tuple[Choice, Content]], answers: Sequence[ClaimAnswer]
+    ) -> None:
+        """Leave alone what has no room: until the first that found none is worth asking for."""
+        until: dict[tuple[AccountName, bool], float] = {}
+        for (choice, _), answer in zip(rendered, answers, strict=True):
+            if answer.refused is ClaimRefused.QUOTA and answer.retry_at is not None:
+                of = (choice.account, choice.candidate.lane is Lane.BULK)
+                until.setdefault(of, answer.retry_at.timestamp())
+        for (account, bulk), retry_at in until.items():
+            self._state.accounts.full(account, retry_at, bulk=bulk)
 
     def _land(self, choice: Choice) -> None:
         self._state.accounts.end(choice.account, None, self._state.now(), 0.0)

@@ -114,14 +114,14 @@ class Engine:
             self._spawn(self._sends.send(group))
 
     def _groups(self, flights: Sequence[Flight]) -> Iterator[Sequence[Flight]]:
-        """By account, no more in one than its batch."""
-        by_account: dict[AccountName, list[Flight]] = {}
+        """By account and cell, no more in one than its batch."""
+        together: dict[tuple[AccountName, float], list[Flight]] = {}
         for flight in flights:
             if flight.candidate.progress.alone:
                 yield [flight]
             else:
-                by_account.setdefault(flight.account, []).append(flight)
-        for name, group in by_account.items():
+                together.setdefault((flight.account, flight.opens), []).append(flight)
+        for (name, _), group in together.items():
             most = self._accounts[name].batch
             for start in range(0, len(group), most):
                 yield group[start : start + most]
@@ -133,6 +133,7 @@ class Engine:
         while True:
             for lane, size in self._state.table.sizes().items():
                 PENDING.labels(lane).set(size)
+            self._state.jitters.look(self._state.clock.boot())
             await asyncio.sleep(_COUNT_EVERY_S)
 
 

@@ -29,6 +29,8 @@ __all__ = ["Candidate", "Choice", "PendingTable", "Version"]
 #: (generation of the topic, offset): comparable within a key
 Version = tuple[int, int]
 
+#: timers are swept once so many more are over than are left
+_STALE_TIMERS = 10_000
 #: how often a leg that is out of time is looked at again while its accounts work
 _LOOK_AGAIN_S = 1.0
 
@@ -162,7 +164,7 @@ class PendingTable:
         for lane in Lane:
             for names, heap in self._ready[lane].items():
                 while heap and len(choices) < most:
-                    account = self._accounts.pick(names, now)
+                    account = self._accounts.pick(names, now, bulk=lane is Lane.BULK)
                     if account is None:
                         break
                     candidate = self._pop(heap)
@@ -277,6 +279,10 @@ class PendingTable:
 
     def _set_timer(self, candidate: Candidate, at: float) -> None:
         heapq.heappush(self._timers, (at, candidate.ticket, candidate))
+        if len(self._timers) > 2 * len(self) + _STALE_TIMERS:
+            # each choice leaves one behind, which holds its notification until its deadline
+            self._timers = [timer for timer in self._timers if timer[2].ticket == timer[1]]
+            heapq.heapify(self._timers)
 
     def _ring(self, candidate: Candidate, now: float) -> None:
         """Its timer rang before its deadline: after a pause, or at the end of a leg's patience."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from services.core.catalogue import Lane
+from services.core.catalogue import Lane, quotas_of
 from services.core.identifiers import AccountName, Origin
 from services.core.ledger import Ledger
 from services.core.ports import Access, Provider
@@ -18,6 +18,7 @@ from services.dispatch.claims import Claims
 from services.dispatch.closes import Closes
 from services.dispatch.engine import Engine
 from services.dispatch.intake import Intake
+from services.dispatch.jitter import Jitters
 from services.dispatch.log import AttemptLog
 from services.dispatch.parking import Parking
 from services.dispatch.pending import Version
@@ -68,9 +69,16 @@ class Dispatch:
     ) -> None:
         accounts = loaded.catalogue.accounts
         messages = {name: account.concurrency * account.batch for name, account in accounts.items()}
+        quotas = quotas_of(loaded.catalogue)
+        shared = [name for name, quota in quotas.items() if quota.shared]
         log = AttemptLog(outside.publisher, codec, outside.clock.boot)
         state = DispatchState(
-            Accounts(messages), outside.ledger, log, outside.clock, outside.chance
+            Accounts(messages, shared=shared),
+            outside.ledger,
+            log,
+            outside.clock,
+            outside.chance,
+            Jitters(quotas),
         )
         parking = Parking(state, codec)
         closes = Closes(state, parking)

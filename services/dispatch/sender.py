@@ -1,9 +1,10 @@
 """Sends one HTTP request, at most once, and tells apart what was not sent from what may have been.
 
-Connect first, then check the time, then write: a connection may take seconds, and no byte may leave
-after ``send_by``. The check stands in aiohttp's own hook right before the first write, with nothing
-awaited in between: a loop that is busy can delay both, and not the one after the other. Before it,
-every failure means "not taken"; after it, every failure means "unknown".
+Connect first, then wait for the opening, then check the time, then write: a connection may take
+seconds, and no byte may leave before ``opens`` or after ``send_by``. The check stands in aiohttp's
+own hook right before the first write, with nothing awaited in between: a loop that is busy can
+delay both, and not the one after the other. Before it, every failure means "not taken"; after it,
+every failure means "unknown".
 Sockets are closed with RST and TCP_USER_TIMEOUT is the request's time-out, so that no kernel goes
 on sending for us. Nothing is ever sent again by itself: no redirects, no retries.
 """
@@ -24,7 +25,6 @@ from services.core.identifiers import AccountName
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.ports import Request, Response
 from services.dispatch.departure import Departure, TooLate
-from services.runtime.clock import Clock, SystemClock
 from services.runtime.http_reply import whole
 
 __all__ = ["HttpSender"]
@@ -40,6 +40,7 @@ async def _on_chunk(
     """Called before each part of the body is written; the head waits, and leaves with the first."""
     departure = context.trace_request_ctx
     if not departure.begun:
+        await departure.opened()
         departure.connected()
 
 
@@ -51,12 +52,10 @@ class HttpSender:
         connections: Mapping[AccountName, int],
         *,
         resolver: AbstractResolver | None = None,
-        clock: Clock | None = None,
     ) -> None:
         """``connections``: the most at once, by account; it is the account's concurrency."""
         self._connections = connections
         self._resolver = resolver
-        self._clock = clock or SystemClock()
         self._sessions: dict[AccountName, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
@@ -81,16 +80,15 @@ class HttpSender:
             await session.close()
 
     async def send(
-        self, account: AccountName, request: Request, *, send_by: float, timeout_s: float
+        self, account: AccountName, request: Request, departure: Departure, *, timeout_s: float
     ) -> Response | Outcome:
         """The provider's reply, or the outcome where there is none to read.
 
-        ``send_by`` is on the boot clock. ``timeout_s`` counts from the call to the reply's last
-        byte.
+        ``timeout_s`` counts from the call, or from the departure's opening where that is later, to
+        the reply's last byte.
         """
-        departure = Departure(send_by, self._clock)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(departure.wait_s() + timeout_s):
                 return await self._exchange(self._sessions[account], request, departure)
         except TooLate:
             return departure.missed()
@@ -102,7 +100,9 @@ class HttpSender:
         self, session: aiohttp.ClientSession, request: Request, departure: Departure
     ) -> Response | Outcome:
         if not request.body:
-            departure.connected()  # there is no part of a body before which it would be asked
+            # there is no part of a body before which it would be asked
+            await departure.opened()
+            departure.connected()
         async with session.request(
             request.method,
             _exact(request.url),

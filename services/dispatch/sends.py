@@ -18,6 +18,7 @@ from services.core.publications import closed, settled
 from services.dispatch.accounts import backoff_s
 from services.dispatch.claims import Flight
 from services.dispatch.decide import Step, after, verdict_with
+from services.dispatch.departure import Departure
 from services.dispatch.log import Outgoing
 from services.dispatch.parking import Parking
 from services.dispatch.state import DispatchState
@@ -33,12 +34,12 @@ class Sender(Protocol):
     """What moves the bytes of one request, at most once."""
 
     async def send(
-        self, account: AccountName, request: Request, *, send_by: float, timeout_s: float
+        self, account: AccountName, request: Request, departure: Departure, *, timeout_s: float
     ) -> Response | Outcome:
         """The provider's reply, or the outcome where there is none to read.
 
-        ``send_by`` is on the boot clock: no byte leaves after it. ``timeout_s`` counts from the
-        call to the reply's last byte.
+        No byte leaves but as the departure allows. ``timeout_s`` counts from the call, or from the
+        departure's opening where that is later, to the reply's last byte.
         """
         ...
 
@@ -67,7 +68,7 @@ class Sends:
         self._landed: asyncio.Queue[_Landed] = asyncio.Queue()
 
     async def send(self, flights: Sequence[Flight]) -> None:
-        """One request for flights of one account; their outcomes go to be settled."""
+        """One request for flights of one account and cell; their outcomes go to be settled."""
         access = self._accesses[flights[0].account]
         messages = [message_of(f.candidate.routed, f.attempt, f.content) for f in flights]
         outcomes = await self._outcomes(access, messages, flights)
@@ -80,23 +81,29 @@ class Sends:
         self, access: Access, messages: Sequence[Message], flights: Sequence[Flight]
     ) -> Sequence[Outcome]:
         provider = self._providers[access.account.provider]
+        account, clock = access.account, self._state.clock
+        departure = Departure(
+            clock,
+            opens=max(flight.opens for flight in flights),
+            send_by=min(flight.send_by for flight in flights),
+        )
         deadline = min(flight.candidate.deadline for flight in flights)
-        time_left = timedelta(seconds=deadline - self._state.now())
+        time_left = timedelta(seconds=deadline - self._state.now() - departure.wait_s())
         try:
             request = provider.build_request(access, messages, time_left=time_left)
         except (LastwordError, ValueError) as error:
             detail = f"no request could be built: {type(error).__name__}"
             return [Outcome(kind=OutcomeKind.REFUSED_CONTENT, detail=detail)] * len(flights)
-        started = self._state.clock.boot()
         reply = await self._sender.send(
-            access.account.name,
-            request,
-            send_by=min(flight.send_by for flight in flights),
-            timeout_s=access.account.timeout_ms / 1000,
+            account.name, request, departure, timeout_s=account.timeout_ms / 1000
         )
-        SEND_SECONDS.labels(access.account.name).observe(self._state.clock.boot() - started)
+        if departure.begun_at is not None:
+            SEND_SECONDS.labels(account.name).observe(clock.boot() - departure.begun_at)
         if isinstance(reply, Outcome):
             return [reply] * len(flights)
+        if departure.begun_at is not None:
+            now = clock.boot()
+            self._state.jitters.told(account.name, now, now - departure.begun_at)
         return _apart(provider.read_response(messages, reply), reply)
 
     async def run(self) -> None:

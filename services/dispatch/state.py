@@ -8,6 +8,7 @@ from services.core.errors import Retryable
 from services.core.identifiers import NotificationId
 from services.core.ledger import Ledger
 from services.dispatch.accounts import Accounts
+from services.dispatch.jitter import Jitters
 from services.dispatch.log import AttemptLog
 from services.dispatch.offsets import PARKED, Offsets, Place
 from services.dispatch.pending import Candidate, PendingTable
@@ -33,6 +34,7 @@ class DispatchState:
         log: AttemptLog,
         clock: Clock,
         chance: Chance,
+        jitters: Jitters,
     ) -> None:
         self.accounts = accounts
         self.table = PendingTable(accounts)
@@ -42,6 +44,7 @@ class DispatchState:
         self.time = LedgerTime(clock.boot)
         self.clock = clock
         self.chance = chance
+        self.jitters = jitters
         #: the partitions that this process has now
         self.ours: set[Partition] = set()
         #: notifications that have their verdict, and are to be parked no more

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 
+from msgspec.structs import replace
+
 from services.core.events import CloseReason
 from services.core.identifiers import AccountName, NotificationId, Origin
 from services.core.ledger import (
@@ -28,6 +30,7 @@ from services.core.ledger import (
     Unconfirmed,
     Unresolved,
     Verdict,
+    jitters_of,
 )
 from services.core.outcomes import OutcomeKind
 from services.core.quota import Quota
@@ -117,6 +120,8 @@ class MemoryLedger:
 
     async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
         now = self._decided_at()
+        jitters = jitters_of(requests)
+        requests = [replace(request, jitter_ms=jitters[request.account]) for request in requests]
         self.rows.know((i for r in requests for i in (r.identity, *r.losers)), now)
         return [self._claiming.claim_one(request, now) for request in requests]
 
@@ -200,6 +205,7 @@ class MemoryLedger:
         for row in ended[:most]:
             for attempt in rows.pop(row.id).attempts:
                 del self.rows.claims[attempt.claim_id]
+                self.rows.asks.pop(attempt.claim_id, None)
             self._parking.unpark([row.id])
         idle = [
             name

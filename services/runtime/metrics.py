@@ -8,6 +8,8 @@ __all__ = [
     "CLOCKS_APART",
     "CLOSED",
     "DEAD_LETTERS",
+    "JITTER",
+    "JITTER_ALLOWED",
     "LAG",
     "LEDGER_SECONDS",
     "LOOKUPS",
@@ -47,7 +49,15 @@ LEDGER_SECONDS = Histogram(
     "lastword_ledger_seconds", "Time of one ledger call.", ["call"], buckets=_SECONDS
 )
 SEND_SECONDS = Histogram(
-    "lastword_send_seconds", "From the connection to the reply.", ["account"], buckets=_SECONDS
+    "lastword_send_seconds", "From the first byte to the reply.", ["account"], buckets=_SECONDS
+)
+JITTER = Gauge(
+    "lastword_jitter_seconds",
+    "How far the deliveries of an account with a quota spread, measured at this process.",
+    ["account"],
+)
+JITTER_ALLOWED = Gauge(
+    "lastword_jitter_allowed_seconds", "What the account's quota allows for of it.", ["account"]
 )
 RECEIPTS = Counter("lastword_receipts_total", "Webhook events taken.", ["account", "kind"])
 WEBHOOKS_REFUSED = Counter(

@@ -11,6 +11,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from hypothesis import strategies as st
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.core.catalogue import Lane
 from services.core.events import Channel, CloseReason
@@ -86,12 +87,14 @@ class OneClaim(Struct, frozen=True):
     repeats: bool = False
     #: how long ago its record was appended, in seconds
     age_s: int | None = None
-    #: asked again as it was, if it was asked before
+    jitter_ms: int = 0
+    #: asked again as it was, if it was asked before; for the so-manieth time, as it says
     again: int | None = None
+    ask: int = 1
 
     def made(self, world: World) -> ClaimRequest:
         if self.again is not None and world.asked:
-            return world.recent(self.again)
+            return replace(world.recent(self.again), ask=self.ask)
         now = world.hands.now()
         made = ClaimRequest(
             claim_id=ClaimId(uuid5(NAMESPACE_OID, f"claim {len(world.asked)}")),
@@ -105,6 +108,8 @@ class OneClaim(Struct, frozen=True):
             cost=self.cost,
             lane=self.lane,
             ready_ms=self.ready_ms,
+            jitter_ms=self.jitter_ms,
+            ask=self.ask,
             repeats=self.repeats,
             requested_at=None if self.age_s is None else now - timedelta(seconds=self.age_s),
             deadline=now + timedelta(milliseconds=self.deadline_ms),
@@ -286,6 +291,8 @@ _ONE_CLAIM = st.builds(
     cost=_mostly(1, 2, 9),
     lane=st.sampled_from(Lane),
     ready_ms=_mostly(50, 0, 900, 3_000),
+    jitter_ms=_mostly(0, 16, 300, 70_000),
+    ask=_mostly(1, 2, 3),
     repeats=st.booleans(),
     age_s=_mostly(None, 0, 20, 30),
     again=st.none() | st.none() | st.integers(0, 3),

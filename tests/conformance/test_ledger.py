@@ -6,6 +6,7 @@ A statement that stops an interleaving of the first draft carries its number (``
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from services.core.events import CloseReason
 from services.core.identifiers import SupersessionKey
@@ -181,17 +182,40 @@ async def test_p12_asked_again_after_its_lease_a_claim_is_made_anew_not_unknown(
     asked = request(bench, identity(10))
     (first,) = (await claimed(bench.ledger, asked)).attempts
     bench.hands.move(60 - 10)
-    (again,) = (await claimed(bench.ledger, asked)).attempts
+    (again,) = (await claimed(bench.ledger, replace(asked, ask=2))).attempts
     assert (again.attempt, again.outcome) == (1, None)
     assert again.send_by == bench.hands.now() + timedelta(seconds=5)
     assert again.sequence > first.sequence
+
+
+@pytest.mark.parametrize("after_s", [10, 61], ids=["its lease", "its deadline"])
+async def test_p12_a_question_that_comes_after_a_later_one_was_answered_changes_nothing(
+    bench: Bench, after_s: float
+) -> None:
+    """It was long on its way. Its maker asked again, had the answer, and may have begun."""
+    asked = request(bench, identity(10), timeout_ms=100_000)
+    (held,) = (await claimed(bench.ledger, replace(asked, ask=2))).attempts
+    bench.hands.move(after_s)
+    (again,) = (await claimed(bench.ledger, asked)).attempts
+    assert again == held
+    assert await settled(bench.ledger, asked, OutcomeKind.ACCEPTED) is CloseReason.SENT
+
+
+async def test_p12_that_a_later_question_was_asked_is_known_though_it_was_only_read_again(
+    bench: Bench,
+) -> None:
+    asked = request(bench, identity(10), timeout_ms=100_000)
+    (held,) = (await claimed(bench.ledger, asked)).attempts
+    assert (await claimed(bench.ledger, replace(asked, ask=3))).attempts == (held,)
+    bench.hands.move(10)
+    assert (await claimed(bench.ledger, replace(asked, ask=2))).attempts == (held,)
 
 
 async def test_p12_asked_again_too_late_to_be_sent_it_is_voided_and_closed(bench: Bench) -> None:
     asked = request(bench, identity(10))
     await claimed(bench.ledger, asked)
     bench.hands.move(61)
-    answer = await claimed(bench.ledger, asked)
+    answer = await claimed(bench.ledger, replace(asked, ask=2))
     assert [closing.reason for closing in answer.closings] == [CloseReason.EXPIRED]
     assert [attempt.outcome for attempt in answer.attempts] == [OutcomeKind.VOIDED]
 
@@ -201,7 +225,7 @@ async def test_p12_asked_again_when_another_has_the_key_it_is_voided(bench: Benc
     await claimed(bench.ledger, older)
     bench.hands.move(10)
     await claimed(bench.ledger, newer)
-    assert (await claimed(bench.ledger, older)).refused is ClaimRefused.BUSY
+    assert (await claimed(bench.ledger, replace(older, ask=2))).refused is ClaimRefused.BUSY
     await settled(bench.ledger, newer, OutcomeKind.ACCEPTED)
     after = await claimed(bench.ledger, request(bench, older.identity, attempt=2))
     assert [closing.reason for closing in after.closings] == [CloseReason.SUPERSEDED]

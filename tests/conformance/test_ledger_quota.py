@@ -3,10 +3,14 @@
 from datetime import timedelta
 from itertools import count
 
-from services.core.ledger import ClaimAnswer, ClaimRefused, ClaimRequest
+import pytest
+from msgspec.structs import replace
+
+from services.core.ledger import ClaimAnswer, ClaimRefused, ClaimRequest, Unconfirmed
 from services.core.outcomes import OutcomeKind
 from services.core.quota import CELL_US, Per
-from tests.conformance.ledgers import LIMITED, Bench, claimed, identity, request, settled
+from services.core.restoring import QUIET_MS, wait_ms
+from tests.conformance.ledgers import LIMITED, QUOTAS, Bench, claimed, identity, request, settled
 
 _users = count()
 WIDTH = timedelta(microseconds=CELL_US[Per.SECOND])
@@ -74,6 +78,65 @@ async def test_p10_a_cell_is_no_later_than_the_deadline(bench: Bench) -> None:
     soon = await claimed(bench.ledger, limited(bench, seconds=0.4))
     assert soon.refused is ClaimRefused.QUOTA
     assert (await claimed(bench.ledger, limited(bench, seconds=5))).refused is None
+
+
+async def test_p10_a_cell_leaves_time_to_arrive_before_the_deadline(bench: Bench) -> None:
+    """As much as a claim without a cell has to have: here a quarter of a second."""
+    opens_at = (await granted(bench, 3))[0].attempts[-1].opens_at
+    assert opens_at is not None
+    bench.hands.move(0.5)
+    next_opens = opens_at + QUOTAS[LIMITED].run(Per.SECOND) * WIDTH
+    in_time = (next_opens + WIDTH - bench.hands.now()).total_seconds() + 0.25
+    soon = await claimed(bench.ledger, limited(bench, seconds=in_time - 0.02))
+    assert soon.refused is ClaimRefused.QUOTA
+    assert (await claimed(bench.ledger, limited(bench, seconds=in_time))).refused is None
+
+
+async def test_47_the_larger_j_counts_what_was_measured_or_what_the_catalogue_says(
+    bench: Bench,
+) -> None:
+    await granted(bench, 3)
+    waits = []
+    for measured in (0, 10, 300):
+        refused = await claimed(bench.ledger, replace(limited(bench), jitter_ms=measured))
+        assert refused.retry_at is not None
+        waits.append((refused.retry_at - bench.hands.now()).total_seconds())
+    assert waits[0] == waits[1] < 0.15
+    assert waits[2] == pytest.approx(waits[0] + 0.3, abs=0.02)
+
+
+async def test_47_of_a_batch_the_largest_j_counts_and_beyond_a_window_none_does(
+    bench: Bench,
+) -> None:
+    batch = [limited(bench) for _ in range(5)]
+    answers = await bench.ledger.claim([*batch[:4], replace(batch[4], jitter_ms=60_000)])
+    waits = {a.retry_at - bench.hands.now() for a in answers if a.retry_at is not None}
+    (wait,) = waits
+    assert timedelta(seconds=1) <= wait <= timedelta(seconds=1.1)
+
+
+async def test_p14_after_a_restart_nothing_is_granted_that_meets_what_was_granted_before(
+    bench: Bench,
+) -> None:
+    """Nobody but who has waited confirms a life, and what was charged is still known."""
+    answers = await granted(bench, 5)
+    last = answers[2].attempts[-1]
+    bench.set_back()
+    with pytest.raises(Unconfirmed):
+        await granted(bench, 1)
+    life = await bench.ledger.live()
+    quiet = wait_ms(life, {("deliveries.attempts", 0): 1}, QUIET_MS) / 1000
+    assert bench.hands.now() + timedelta(seconds=quiet) > last.send_by + timedelta(seconds=1)
+    bench.hands.move(0.05)
+    await bench.ledger.confirm(life.life)
+    (too_soon,) = await granted(bench, 1)
+    assert too_soon.refused is ClaimRefused.QUOTA, "though it was confirmed too soon"
+
+
+async def test_its_time_is_what_it_decides_by(bench: Bench) -> None:
+    assert await bench.ledger.time() == bench.hands.now()
+    answer = await claimed(bench.ledger, limited(bench))
+    assert answer.decided_at == await bench.ledger.time()
 
 
 async def test_p12_the_same_claim_id_reads_its_cell_again(bench: Bench) -> None:

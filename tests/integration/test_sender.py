@@ -13,8 +13,9 @@ import pytest
 from services.core.identifiers import AccountName
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.ports import Request, Response
+from services.dispatch.departure import Departure
 from services.dispatch.sender import HttpSender
-from services.runtime.clock import utc_now
+from services.runtime.clock import SystemClock, utc_now
 
 ACCOUNT = AccountName("a")
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -40,8 +41,16 @@ class Provider:
         self.reply = reply
         self.heard = bytearray()
         self.port = 0
+        self.connected = asyncio.Event()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    def hang_up(self) -> None:
+        for writer in self._writers:
+            writer.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        self.connected.set()
         while data := await reader.read(65_536):
             self.heard += data
             if self.heard.endswith(b"}"):
@@ -64,9 +73,10 @@ async def send(
 ) -> list[Response | Outcome]:
     """One after the other, on one connection; each may leave until 10.0."""
     request = Request(method="POST", url=f"http://127.0.0.1:{port}/", headers={}, body=body)
-    async with HttpSender({ACCOUNT: 1}, clock=clock) as sender:
+    async with HttpSender({ACCOUNT: 1}) as sender:
         return [
-            await sender.send(ACCOUNT, request, send_by=10.0, timeout_s=5) for _ in range(times)
+            await sender.send(ACCOUNT, request, Departure(clock, send_by=10.0), timeout_s=5)
+            for _ in range(times)
         ]
 
 
@@ -83,6 +93,43 @@ async def test_a_request_in_time_is_sent_whole(size: int) -> None:
     assert [isinstance(result, Response) for result in results] == [True, True]
     assert there.heard.count(b"POST / ") == 2
     assert there.heard.endswith(body)
+
+
+@pytest.mark.parametrize("size", [2, 2_000_000])
+async def test_p11_a_request_is_connected_first_and_written_when_its_cell_opens(size: int) -> None:
+    body = b"{" + b" " * (size - 2) + b"}"
+    clock = SystemClock()
+    async with provider() as there, HttpSender({ACCOUNT: 1}) as sender:
+        opens = clock.boot() + 0.3
+        departure = Departure(clock, opens=opens, send_by=opens + 10)
+        request = Request(
+            method="POST", url=f"http://127.0.0.1:{there.port}/", headers={}, body=body
+        )
+        sending = asyncio.create_task(sender.send(ACCOUNT, request, departure, timeout_s=0.25))
+        await there.connected.wait()
+        assert not departure.begun
+        assert there.heard == b""
+        reply = await sending
+    assert isinstance(reply, Response), "the time-out counts from the opening"
+    assert departure.begun_at is not None
+    assert departure.begun_at >= opens
+
+
+async def test_p11_a_connection_that_ends_before_the_opening_sends_nothing() -> None:
+    clock = SystemClock()
+    async with provider() as there, HttpSender({ACCOUNT: 1}) as sender:
+        opens = clock.boot() + 0.3
+        departure = Departure(clock, opens=opens, send_by=opens + 10)
+        request = Request(
+            method="POST", url=f"http://127.0.0.1:{there.port}/", headers={}, body=b"{}"
+        )
+        sending = asyncio.create_task(sender.send(ACCOUNT, request, departure, timeout_s=5))
+        await there.connected.wait()
+        there.hang_up()
+        assert kind(await sending) is OutcomeKind.UNAVAILABLE
+        await asyncio.sleep(opens - clock.boot() + 0.05)
+        assert not departure.begun
+    assert there.heard == b""
 
 
 @pytest.mark.parametrize("size", [2, 2_000_000])

@@ -63,10 +63,13 @@ def at_once(call: Coroutine[Any, Any, _T]) -> _T:
 
 
 class HostClock:
-    """A host's clocks: the wall's may be off, the boot's has a start of its own."""
+    """A host's clocks: the wall's may be off, the boot's has a start and a rate of its own."""
 
-    def __init__(self, loop: SimulatedLoop, *, off: float = 0.0, booted: float = 0.0) -> None:
+    def __init__(
+        self, loop: SimulatedLoop, *, off: float = 0.0, booted: float = 0.0, rate: float = 1.0
+    ) -> None:
         self._loop = loop
+        self._rate = rate
         self.off = off
         self._booted = booted
 
@@ -74,7 +77,7 @@ class HostClock:
         return START + timedelta(seconds=self._loop.time() + self.off)
 
     def boot(self) -> float:
-        return self._loop.time() + self._booted
+        return self._loop.time() * self._rate + self._booted
 
 
 class WatchedLog(MemoryLog):

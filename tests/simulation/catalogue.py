@@ -7,11 +7,22 @@ from services.core.catalogue import parse_catalogue
 from services.core.events import Channel, NotificationRequested
 from services.core.identifiers import AccountName, TypeName
 from services.core.ports import Access
+from services.core.quota import Per, Quota
 from services.core.templates import Part, TemplateName, Templates
 from services.core.validation import Fault, Rules
 from services.runtime.catalogue import LoadedCatalogue
 
-__all__ = ["ACCESSES", "ALERT", "CODE", "LOADED", "NOTE", "RESET"]
+__all__ = [
+    "ACCESSES",
+    "ALERT",
+    "CODE",
+    "LIMITED",
+    "LOADED",
+    "NOTE",
+    "RESET",
+    "SCARCE",
+    "limited",
+]
 
 #: newest wins, with a second account and a second channel
 RESET = TypeName("reset")
@@ -98,6 +109,32 @@ LOADED = LoadedCatalogue(
     schemas=_SCHEMAS,
     templates=_TEMPLATES,
     rules=_RememberingRules(),
+)
+
+
+def limited(*, concurrency: int | None = None, **quotas: Quota) -> LoadedCatalogue:
+    """The same with quotas, by account; and with more in flight at once, if told."""
+    accounts = {
+        name: replace(
+            account,
+            quota=quotas.get(name),
+            concurrency=concurrency or account.concurrency,
+            batch=quotas[name].batch if name in quotas else account.batch,
+        )
+        for name, account in _CATALOGUE.accounts.items()
+    }
+    return replace(LOADED, catalogue=replace(_CATALOGUE, accounts=accounts))
+
+
+#: so little that a few requests at once are too many
+LIMITED = limited(
+    a=Quota(limits={Per.SECOND: 2}, batch=3),
+    b=Quota(limits={Per.SECOND: 3}, batch=3, shared=True),
+)
+#: so little that some are never sent
+SCARCE = limited(
+    a=Quota(limits={Per.SECOND: 1}, batch=3),
+    b=Quota(limits={Per.SECOND: 3, Per.MINUTE: 6}, batch=3, shared=True),
 )
 ACCESSES = {
     AccountName(name): Access(

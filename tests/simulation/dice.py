@@ -95,8 +95,8 @@ class Weather(Struct, frozen=True, kw_only=True):
         return self == Weather()
 
 
-def draw_weather(dice: Dice) -> Weather:
-    """Each harm in about a third of the seeds; one seed in twelve is calm."""
+def draw_weather(dice: Dice, *, set_backs: float = 0.15) -> Weather:
+    """Each harm in about a third of the seeds, but as often as told; one seed in twelve is calm."""
     if dice.maybe(1 / 12):
         return Weather()
 
@@ -127,5 +127,5 @@ def draw_weather(dice: Dice) -> Weather:
         provider_outages=count(3),
         fold_stops=count(2),
         clocks_off=rate(7_200),
-        set_backs=dice.whole(1, 2) if dice.maybe(0.15) else 0,
+        set_backs=dice.whole(1, 2) if dice.maybe(set_backs) else 0,
     )

@@ -35,6 +35,7 @@ from services.core.ledger import (
 )
 from services.core.ledger import Cancellation as LedgerCancellation
 from services.core.outcomes import OUTCOMES, OutcomeKind
+from services.core.quota import LENGTH_US, Per
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
 from services.core.requested import Cancellation, IdentifiedRequest, read_requested
 from services.core.restoring import QUIET_MS
@@ -55,6 +56,8 @@ Version = tuple[int, int]
 #: what the ledger and a sender's clock may differ by, and a claim's least time left
 _SLACK_S = 0.3
 _LONG_LEASE_S = 4.0
+#: times are whole microseconds
+_TICK_S = 2e-6
 _REFUSALS = tuple(kind for kind, rule in OUTCOMES.items() if rule.taken is False)
 
 
@@ -88,6 +91,8 @@ class Shot(msgspec.Struct):
     #: as the ledger has it
     outcome: OutcomeKind | None = None
     written_at: float | None = None
+    #: of an account with a quota
+    opens_at: float = 0.0
     taken: int = 0
     dropped: bool = False
     #: the ledger was set back to before it
@@ -142,6 +147,13 @@ class Oracle(Watch):
         self._buried: set[tuple[str, int, int]] = set()
         self._generations: dict[str, int] = {}
         self._names: dict[object, str] = {}
+        self._limits: Mapping[AccountName, Mapping[Per, int]] = {
+            name: account.quota.limits if account.quota else {}
+            for name, account in catalogue.accounts.items()
+        }
+        #: what every account's provider counted, and when it was over the quota
+        self.over: dict[AccountName, list[float]] = defaultdict(list)
+        self.arrivals: dict[AccountName, list[float]] = defaultdict(list)
 
     # -- words ----------------------------------------------------------------------------------
 
@@ -293,6 +305,7 @@ class Oracle(Watch):
         for answer, timeout_ms in zip(answers, timeouts, strict=True):
             if answer.refused is not None:
                 self.say(f"claim refused: {answer.refused}")
+                self.counts[f"claim refused {answer.refused}"] += 1
             for attempt in answer.attempts:
                 self._outcome(attempt)
             if answer.refused is None:
@@ -314,6 +327,7 @@ class Oracle(Watch):
             self._now(),
             send_by,
             send_by + timeout_ms / 1000,
+            opens_at=_seconds(attempt.opens_at),
         )
         self.say(f"granted {self.name(attempt.id)} attempt {attempt.attempt} on {attempt.account}")
         self._may_be_granted(shot, attempt.attempt)
@@ -329,6 +343,7 @@ class Oracle(Watch):
             if shot.written_at is not None:
                 self.blame("§5", f"{name} is granted anew after it was begun")
             shot.send_by, shot.over_at = send_by, send_by + timeout_ms / 1000
+            shot.opens_at = _seconds(attempt.opens_at)
 
     def _may_be_granted(self, shot: Shot, number: int) -> None:
         name, asked = self.name(shot.id), self.asked.get(shot.id)
@@ -568,6 +583,9 @@ class Oracle(Watch):
             self.blame("I4", f"{name} is sent {self._now() - asked.deadline:.3f} s late")
         if self._now() > shot.send_by:
             self.blame("§5", f"{name} is sent {self._now() - shot.send_by:.3f} s after its lease")
+        if self._now() < shot.opens_at - _TICK_S:
+            early = shot.opens_at - self._now()
+            self.blame("I3", f"{name} is sent {early:.3f} s before its cell opens")
         # one that was closed unsent while this was in flight: this is let go, as a cancel does
         newer = self._newer(asked, claimed_only=True)
         if newer is not None:
@@ -576,12 +594,24 @@ class Oracle(Watch):
 
     def arrived(self, account: AccountName, shipment: Shipment) -> None:
         """It may have been long on its way, but not longer than the claim keeps the others out."""
+        self._keeps_its_quota(account)
         asked = self.asked.get(shipment.id)
         newer = None if asked is None else self._newer(asked, claimed_only=True)
         if newer is not None:
             name = f"attempt {shipment.attempt} of {self.name(shipment.id)}"
             self.counts["stale"] += 1
             self.blame("I5", f"{name} arrives after the newer {self.name(newer)} was claimed")
+
+    def _keeps_its_quota(self, account: AccountName) -> None:
+        """By the vendor's clock, in every window that ends now: all others end no fuller."""
+        arrivals, now = self.arrivals[account], self._now()
+        arrivals.append(now)
+        for per, limit in self._limits[account].items():
+            start = now - LENGTH_US[per] / 1e6 + _TICK_S
+            if sum(at > start for at in arrivals) > limit:
+                self.counts["over quota"] += 1
+                self.over[account].append(now)
+                self.blame("I3", f"{account} takes more than {limit} in a {per}")
 
     def taken(self, account: AccountName, shipment: Shipment) -> None:
         name = f"attempt {shipment.attempt} of {self.name(shipment.id)}"
@@ -663,6 +693,10 @@ class Oracle(Watch):
     def last_shot(self, id: NotificationId) -> Shot | None:
         numbers = [number for other, number in self.shots if other == id]
         return self.shots[(id, max(numbers))] if numbers else None
+
+
+def _seconds(at: datetime | None) -> float:
+    return 0.0 if at is None else (at - START).total_seconds()
 
 
 def _first_appended(record: Record) -> datetime:

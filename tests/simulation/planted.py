@@ -42,6 +42,7 @@ from services.tracker import reconciling, sweeper
 from tests.simulation.adapters import MemoryReceipts
 from tests.simulation.planted_ledger import LEDGER_BUGS
 from tests.simulation.planted_log import LOG_BUGS, LOG_SCENES
+from tests.simulation.planted_quota import QUOTA_BUGS
 from tests.simulation.play import lives
 from tests.simulation.scenes import receipt_unread
 
@@ -83,7 +84,7 @@ def skip_the_lease_check(patch: Patch) -> None:
     """Connect, and write without another look at the clock (P11)."""
 
     def connected(departure: Departure) -> None:
-        departure.begun = True
+        departure.begun_at = departure._clock.boot()
 
     patch.setattr(Departure, "connected", connected)
 
@@ -105,9 +106,7 @@ def lease_from_the_answer(patch: Patch) -> None:
         asked_at = self._state.clock.boot()
         flights = await claim(self, choices)
         late = self._state.clock.boot() - asked_at
-        return [
-            Flight(f.candidate, f.account, f.attempt, f.content, f.send_by + late) for f in flights
-        ]
+        return [replace(flight, send_by=flight.send_by + late) for flight in flights]
 
     patch.setattr(claims.Claims, "claim", from_now_on)
 
@@ -439,4 +438,5 @@ BUGS: Mapping[str, Bug] = (
     }
     | dict(LEDGER_BUGS)
     | dict(LOG_BUGS)
+    | dict(QUOTA_BUGS)
 )

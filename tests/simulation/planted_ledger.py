@@ -151,6 +151,17 @@ def make_the_claim_ids(patch: Patch) -> None:
     patch.setattr(MemoryLedger, "claim", renamed)
 
 
+def renew_for_a_question_that_comes_too_late(patch: Patch) -> None:
+    """A claim whose lease is over is made anew for whoever asks under its id (P12)."""
+    claim_one = Claiming.claim_one
+
+    def renewed(self: Claiming, request: ClaimRequest, now: datetime) -> ClaimAnswer:
+        asks = self._rows.asks.get(request.claim_id, 0)
+        return claim_one(self, replace(request, ask=asks + 1), now)
+
+    patch.setattr(Claiming, "claim_one", renewed)
+
+
 def close_without_checking_the_claim(patch: Patch) -> None:
     """A verdict is put whatever stands in its way (P3)."""
 
@@ -273,6 +284,7 @@ LEDGER_BUGS: Mapping[str, Bug] = {
         free_the_key_when_the_lease_ends,
         lease_beyond_the_deadline,
         make_the_claim_ids,
+        renew_for_a_question_that_comes_too_late,
         close_without_checking_the_claim,
         let_the_last_verdict_stand,
         forget_a_cancel_in_flight,

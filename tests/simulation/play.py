@@ -13,6 +13,7 @@ from services.core.events import ReceiptKind, ReceiptReceived
 from services.core.identifiers import AccountName, event_id
 from services.core.topics import RECEIPTS
 from services.runtime.producer import OutRecord
+from tests.simulation.catalogue import LIMITED, LOADED, SCARCE
 from tests.simulation.codec import CODEC
 from tests.simulation.dice import Dice, Weather, draw_weather
 from tests.simulation.ending import judge
@@ -62,8 +63,10 @@ def silence() -> Iterator[None]:
 def play(seed: int, *, trace: bool = False) -> Life:
     """Live it."""
     dice = Dice(f"life {seed}")
-    deeds = write_story(dice)
-    weather = draw_weather(dice)
+    loaded = dice.one_of((*(LOADED,) * 7, LIMITED, LIMITED, SCARCE))
+    deeds = write_story(dice, crowded=loaded is not LOADED)
+    # what was charged long ago counts only where a window is long, and is lost only if set back
+    weather = draw_weather(dice, set_backs=0.5 if loaded is SCARCE else 0.15)
     world = World(
         dice,
         weather,
@@ -71,6 +74,7 @@ def play(seed: int, *, trace: bool = False) -> Life:
         routers=dice.one_of((1, 1, 2)),
         lanes=lanes_of(deeds),
         shuffle=dice.maybe(0.7),
+        loaded=loaded,
     )
     if trace:
         world.oracle.trace = [f"seed {seed}", str(weather)]
@@ -103,7 +107,7 @@ def live(world: World, seed: int = 0, at_least: float = 0.0) -> Life:
         with silence():
             world.start()
             _run(world, harm, at_least)
-            judge(world, calm=weather.is_calm)
+            judge(world, calm=weather.is_calm and world.loaded is not SCARCE)
     except Stuck as error:
         oracle.blame("§4", str(error))
     finally:

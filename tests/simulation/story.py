@@ -65,10 +65,13 @@ def hash_of(name: str) -> int:
     return int.from_bytes(name.encode().rjust(16, b"\1")[-16:], "big")
 
 
-def write_story(dice: Dice) -> list[Deed]:
-    """Two to six requests of one to three keys, and what else happens to those keys."""
+def write_story(dice: Dice, *, crowded: bool = False) -> list[Deed]:
+    """Two to six requests of one to three keys, and what else happens to those keys.
+
+    ``crowded``: with a campaign, and a larger one.
+    """
     users = [f"u{number}" for number in range(dice.whole(1, 3))]
-    deeds = _campaign(dice) if dice.maybe(0.3) else []
+    deeds = _campaign(dice, 7 if crowded else 4) if crowded or dice.maybe(0.3) else []
     spread = dice.one_of((0.2, 2.0, _LASTS_S))
     for number in range(dice.whole(2, 6)):
         type = dice.one_of((RESET, RESET, ALERT, CODE, NOTE))
@@ -86,11 +89,11 @@ def write_story(dice: Dice) -> list[Deed]:
     return sorted([*deeds, *_more(dice, users, deeds)], key=lambda deed: deed.at)
 
 
-def _campaign(dice: Dice) -> list[Deed]:
+def _campaign(dice: Dice, most: int) -> list[Deed]:
     """Some at once, which may travel together."""
     at = dice.between(0.0, 2.0)
     type = dice.one_of((NOTE, RESET))
-    return [asks(f"r{n}", f"r{n}", type=type, at=at) for n in range(dice.whole(2, 4))]
+    return [asks(f"r{n}", f"r{n}", type=type, at=at) for n in range(dice.whole(2, most))]
 
 
 def _more(dice: Dice, users: Sequence[str], asked: Sequence[Deed]) -> list[Deed]:

@@ -27,7 +27,6 @@ from services.core.ports import (
     Response,
 )
 from services.dispatch.departure import Departure, TooLate
-from services.runtime.clock import Clock
 from tests.simulation.dice import Dice
 from tests.simulation.network import Network
 
@@ -281,20 +280,25 @@ class MemorySender:
     """
 
     def __init__(
-        self, vendors: Vendors, network: Network, dice: Dice, watch: Watch, clock: Clock
+        self,
+        vendors: Vendors,
+        network: Network,
+        dice: Dice,
+        watch: Watch,
+        jitters: Mapping[AccountName, float],
     ) -> None:
+        """``jitters``: within how many seconds requests arrive, by account."""
         self._vendors = vendors
         self._network = network
         self._dice = dice
         self._watch = watch
-        self._clock = clock
+        self._jitters = jitters
 
     async def send(
-        self, account: AccountName, request: Request, *, send_by: float, timeout_s: float
+        self, account: AccountName, request: Request, departure: Departure, *, timeout_s: float
     ) -> Response | Outcome:
-        departure = Departure(send_by, self._clock)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(departure.wait_s() + timeout_s):
                 return await self._exchange(account, request, departure, timeout_s)
         except TooLate:
             return departure.missed()
@@ -310,11 +314,14 @@ class MemorySender:
         await asyncio.sleep(self._dice.between(0.2, 1.2) if slow else self._network.delay())
         if fate is Fate.NO_CONNECTION:
             raise ConnectionRefusedError
+        await departure.opened()
         departure.connected()
         for shipment in shipments:
             self._watch.written(account, shipment)
         reply: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         delay = min(self._network.delay(), 0.9 * timeout_s)
+        if account in self._jitters:
+            delay = self._dice.between(0.0, self._jitters[account])
         self._network.later(delay, self._vendors.arrive, account, shipments, fate, reply)
         # given up, the future is cancelled: the reset overtakes what has not arrived
         return await reply

@@ -7,13 +7,14 @@ from functools import partial
 
 from msgspec import field
 
-from services.core.catalogue import Lane
+from services.core.catalogue import Lane, quotas_of
 from services.core.errors import Retryable
 from services.core.identifiers import Origin
 from services.core.record import Record
 from services.core.topics import queued, requested
 from services.dispatch.process import Dispatch, Outside
 from services.router.app import Router
+from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.consumer import Partition, next_offsets
 from services.runtime.ledger.restore import Restorer
 from services.runtime.ledger.time import LedgerTime
@@ -53,6 +54,8 @@ _SETTLING = settling_times(LOADED.catalogue.accounts, _PROVIDERS, 1.0)
 _SWEEP_EVERY_S = 2.5
 _LOOK_EVERY_S = 2.0
 _KEEP_EVERY_S = 4.0
+#: by how much a host's clock may be fast or slow
+_DRIFT = 50e-6
 #: how often a copy of the ledger is made, and how many are kept
 _COPY_EVERY_S = 0.4
 _COPIES = 8
@@ -71,18 +74,24 @@ class World:
         trackers: int = 1,
         lanes: Sequence[Lane] = (Lane.CRITICAL,),
         shuffle: bool = True,
+        loaded: LoadedCatalogue = LOADED,
     ) -> None:
         self.dice = dice
         self.lanes = tuple(lanes)
         self.loop = SimulatedLoop(dice.random, shuffle=shuffle)  # type: ignore[abstract]
         self.network = Network(self.loop, dice, weather)
         self.log = WatchedLog(PARTITIONS, self.now)
+        self.loaded, quotas = loaded, quotas_of(loaded.catalogue)
         self.ledger = MemoryLedger(
-            {topic: self.log.topic_id(topic) for topic in map(requested, Lane)}, now=self.now
+            {topic: self.log.topic_id(topic) for topic in map(requested, Lane)},
+            now=self.now,
+            quotas=quotas,
         )
-        self.oracle = Oracle(self.log, CODEC, LOADED.catalogue, self.loop.time)
+        self.oracle = Oracle(self.log, CODEC, loaded.catalogue, self.loop.time)
         self.log.on_append = self.oracle.appended
         self.vendors = Vendors(self.network, dice, self.oracle)
+        # deliveries spread by what the quota allows for, and no more
+        self.jitters = {name: quota.jitter_us / 1e6 for name, quota in quotas.items()}
         self.tables = Tables()
         self.fold_held_until = 0.0
         self.reading = _RememberingReading(CODEC, LOADED.catalogue, LOADED.rules, PARTITIONS)
@@ -172,9 +181,12 @@ class World:
 
     def clock_of(self, host: str) -> HostClock:
         if host not in self._clocks:
-            off = self.network.weather.clocks_off
+            off, rate = self.network.weather.clocks_off, self.dice.between(-_DRIFT, _DRIFT)
             self._clocks[host] = HostClock(
-                self.loop, off=self.dice.between(-off, off), booted=self.dice.between(0, 1000)
+                self.loop,
+                off=self.dice.between(-off, off),
+                booted=self.dice.between(0, 1000),
+                rate=1 + rate,
             )
         return self._clocks[host]
 
@@ -212,7 +224,7 @@ class World:
             ledger=ledger,
             version_of=self.ledger.version_of,
             publisher=self._publisher(host),
-            sender=MemorySender(self.vendors, self.network, self.dice, self.oracle, clock),
+            sender=MemorySender(self.vendors, self.network, self.dice, self.oracle, self.jitters),
             clock=clock,
             chance=self.dice,
             sources={
@@ -222,7 +234,7 @@ class World:
         )
         async with asyncio.TaskGroup() as group:
             upkeep = group.create_task(_keep_up(ledger, restorer))
-            await Dispatch(outside, LOADED, ACCESSES, _PROVIDERS, CODEC).run(stop)
+            await Dispatch(outside, self.loaded, ACCESSES, _PROVIDERS, CODEC).run(stop)
             upkeep.cancel()
 
     async def _route(self, service: Service, stop: asyncio.Event) -> None:

@@ -53,3 +53,30 @@ def test_a_clock_that_was_set_is_believed_as_it_is_now() -> None:
 
 def test_of_one_that_was_never_heard_nothing_is_known() -> None:
     assert ClockBounds().at(5.0) == (-inf, inf)
+
+
+@given(
+    offset=st.floats(-1e6, 1e6),
+    drift=_DRIFT,
+    there=_DELAY,
+    back=_DELAY,
+    later=st.floats(0, 10_000),
+)
+def test_p11_it_says_something_not_before_the_earliest_and_surely_at_the_latest(
+    offset: float, drift: float, there: float, back: float, later: float
+) -> None:
+    def other(own: float) -> float:
+        return own * (1 + drift) + offset
+
+    bounds = ClockBounds()
+    bounds.hear(1.0, other(1.0 + there), 1.0 + there + back)
+    own = 1.0 + there + back + later
+    earliest, latest = bounds.when(other(own))
+    assert earliest - 1e-6 <= own <= latest + 1e-6
+
+
+def test_p11_within_a_round_trip_nothing_more_is_known() -> None:
+    bounds = ClockBounds()
+    bounds.hear(10.0, 110.02, 10.05)
+    earliest, latest = bounds.when(111.0)
+    assert (round(earliest, 3), round(latest, 3)) == (10.98, 11.03)

@@ -101,6 +101,22 @@ def test_a_leg_that_nothing_leads_to_is_warned_of(shop: Path) -> None:
     assert not only(shop).is_error
 
 
+@pytest.mark.parametrize(
+    ("old", "quota", "where", "what"),
+    [
+        ("batch = 100", '{ per_second = 50, jitter = "120ms" }', "quota.jitter", "88% of the"),
+        ("batch = 100", "{ per_second = 500 }", "quota.per_second", "less than 64 ms"),
+    ],
+)
+def test_a_quota_that_cannot_be_used_is_warned_of(
+    shop: Path, old: str, quota: str, where: str, what: str
+) -> None:
+    change(shop / "lastword.toml", old, f"quota = {quota}")
+    assert where in only(shop).where
+    assert what in only(shop).detail
+    assert not only(shop).is_error
+
+
 @pytest.mark.parametrize("text", ["{", '{"type": "nothing"}', "[]", '{"$ref": "http://x.test/"}'])
 def test_a_schema_that_is_none_stops_a_service(shop: Path, text: str) -> None:
     (shop / "types/login_code.schema.json").write_text(text)

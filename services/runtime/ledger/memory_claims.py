@@ -69,8 +69,11 @@ class Claiming:
         own = last is not None and last.outcome is None and last.claim_id == request.claim_id
         if not own:
             return self._claim_next(row, request, answer, now)
-        # the answer to an earlier call was lost: say it again
-        if last is not None and now < last.send_by:
+        # the answer to an earlier call was lost: say it again. A call that comes after a later one
+        # is nobody's question any more, and its maker may have begun
+        asks = self._rows.asks.get(request.claim_id, 1)
+        if last is not None and (now < last.send_by or request.ask <= asks):
+            self._rows.asks[request.claim_id] = max(asks, request.ask)
             return _granted(answer, row, now)
         return self._decide(row, request, answer, now, own=last)
 
@@ -171,11 +174,13 @@ class Claiming:
         want = Want(
             now_us=us(now),
             ready_us=us(now) + request.ready_ms * 1000,
-            latest_us=us(send_by),
+            # what is sent also arrives in time
+            latest_us=us(min(send_by, request.deadline - self._margin)),
             cost=request.cost,
             bulk=request.lane is Lane.BULK,
         )
-        return self._rows.accounts.setdefault(request.account, Cells()).take(quota, want)
+        cells = self._rows.accounts.setdefault(request.account, Cells())
+        return cells.take(quota.at_jitter(request.jitter_ms * 1000), want)
 
     def _open(
         self,
@@ -207,6 +212,7 @@ class Claiming:
         )
         row.attempts[attempt.attempt - 1 :] = [attempt]
         self._rows.claims[request.claim_id] = (row.id, attempt.attempt)
+        self._rows.asks[request.claim_id] = request.ask
         key = self._rows.keys[row.key]
         key.floor, key.floor_id, key.touched_at = row.version, row.id, now
         key.open_claim, key.open_until = request.claim_id, attempt.over_at

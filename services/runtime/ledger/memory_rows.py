@@ -114,6 +114,8 @@ class Rows(Struct, kw_only=True):
     notifications: dict[NotificationId, NotificationRow] = field(default_factory=dict)
     #: whose a claim is, and the number of its attempt
     claims: dict[ClaimId, tuple[NotificationId, int]] = field(default_factory=dict)
+    #: how often a claim's maker had asked for it, as far as is known
+    asks: dict[ClaimId, int] = field(default_factory=dict)
     accounts: dict[AccountName, Cells] = field(default_factory=dict)
     offsets: dict[LogPartition, int] = field(default_factory=dict)
     parked: dict[NotificationId, ParkedRow] = field(default_factory=dict)

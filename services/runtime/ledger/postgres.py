@@ -38,6 +38,7 @@ from services.core.ledger import (
     Unconfirmed,
     Unresolved,
     Verdict,
+    jitters_of,
 )
 from services.core.quota import CELL_US, Quota
 from services.core.restoring import Life, LogPartition, Made, Past, RestorableLedger
@@ -87,7 +88,7 @@ class PostgresLedger:
         """
         self._dsn = dsn
         self._topics = topics
-        self._quotas = {name: _terms_of(quota) for name, quota in (quotas or {}).items()}
+        self._quotas = quotas or {}
         self._lifetime_ms = lifetime // _MS
         self._terms = {
             "margin_ms": margin_ms,
@@ -135,8 +136,11 @@ class PostgresLedger:
             }
             for request in requests
         ]
-        limited = {r.account for r in requests if r.account in self._quotas}
-        quotas = {name: self._quotas[name] for name in limited}
+        quotas = {
+            name: _terms_of(self._quotas[name].at_jitter(ms * 1000))
+            for name, ms in jitters_of(requests).items()
+            if name in self._quotas
+        }
         terms = {**self._terms, "quotas": quotas}
         return await self._rows("claim", ClaimAnswer, _json(bodies), _json(terms))
 
@@ -210,7 +214,7 @@ class PostgresLedger:
             "parked": past.parked,
         }
         limited = {s.account for s in past.starts if s.account in self._quotas}
-        quotas = {name: self._quotas[name] for name in limited}
+        quotas = {name: _terms_of(self._quotas[name]) for name in limited}
         (made,) = await self._rows("make_whole", Made, _json(body), _json(quotas))
         return made
 

@@ -62,7 +62,8 @@ def candidate(
     deadline: float = 60.0,
     lane: Lane = Lane.CRITICAL,
     record: int | None = None,
+    legs: tuple[Leg, ...] = (EMAIL_LEG, SMS_LEG),
 ) -> Candidate:
-    event = routed(name, offset, key=key, at=at, deadline=deadline)
+    event = routed(name, offset, key=key, at=at, deadline=deadline, legs=legs)
     place = (("deliveries.queued.critical", 0), offset if record is None else record)
     return Candidate(event, (0, offset), lane, place)

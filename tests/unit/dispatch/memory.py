@@ -1,14 +1,16 @@
 """One dispatch state on a ledger, a log and a clock in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
 from services.core.events import NotificationClosed
 from services.core.identifiers import AccountName, ClaimId
+from services.core.quota import Quota
 from services.core.topics import ATTEMPTS
 from services.dispatch.accounts import Accounts
 from services.dispatch.closes import Closes
+from services.dispatch.jitter import Jitters
 from services.dispatch.log import AttemptLog
 from services.dispatch.parking import Parking
 from services.dispatch.state import DispatchState
@@ -57,10 +59,10 @@ class LoadedDice:
 class Memory:
     """What a step of dispatch works on, and what it leaves behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, quotas: Mapping[AccountName, Quota] | None = None) -> None:
         self.clock = ManualClock()
         self.log = MemoryLog(1, self.clock.true)
-        self.ledger = MemoryLedger({}, now=self.clock.true)
+        self.ledger = MemoryLedger({}, now=self.clock.true, quotas=quotas)
         self.ledger.know({"requested": str(UUID(int=7))})
         self.state = DispatchState(
             Accounts({AccountName(name): 10 for name in "abs"}),
@@ -68,6 +70,7 @@ class Memory:
             AttemptLog(MemoryProducer(self.log), _CODEC, self.clock.boot),
             self.clock,
             LoadedDice(),
+            Jitters(quotas or {}),
         )
         self.state.time.hear(self.clock.boot(), self.clock.now())
         self.parking = Parking(self.state, _CODEC)

@@ -70,3 +70,47 @@ def test_an_account_that_the_catalogue_has_no_more_is_not_available() -> None:
     assert accounts.pick([A], 0.0) is None
     assert accounts.pick([A, B], 0.0) == B
     assert not accounts.healthy([A])
+
+
+def test_an_account_whose_quota_is_spent_is_left_alone_until_then_and_the_next_one_taken() -> None:
+    accounts = Accounts({A: 5, B: 5})
+    accounts.full(A, 1.0, bulk=False)
+    assert accounts.pick([A], 0.9) is None
+    assert accounts.pick([A, B], 0.9) == B
+    assert accounts.wake_at(0.5) == 1.0
+    assert accounts.pick([A, B], 1.0) == A
+
+
+def test_a_spent_quota_is_no_failure() -> None:
+    accounts = Accounts({A: 5})
+    accounts.full(A, 1.0, bulk=False)
+    assert accounts.healthy([A])
+    assert accounts.pick([A], 1.0) == A
+    accounts.begin(A)
+    assert accounts.pick([A], 1.0) == A
+
+
+def test_p18_where_bulk_has_spent_its_part_the_others_have_theirs() -> None:
+    accounts = Accounts({A: 5}, shared=[A])
+    accounts.full(A, 1.0, bulk=True)
+    assert accounts.pick([A], 0.5, bulk=True) is None
+    assert accounts.pick([A], 0.5) == A
+    assert accounts.wake_at(0.5) == 1.0
+
+
+def test_p18_bulk_leaves_others_something_of_what_may_be_in_flight_on_a_shared_account() -> None:
+    accounts = Accounts({A: 40, B: 1}, shared=[A, B])
+    for _ in range(38):
+        accounts.begin(A)
+    assert accounts.pick([A], 0.0, bulk=True) is None
+    assert accounts.pick([A], 0.0) == A
+    assert accounts.pick([B], 0.0, bulk=True) == B
+
+
+def test_full_of_what_waits_for_its_cell_an_account_is_passed_over() -> None:
+    accounts = Accounts({A: 1, B: 1})
+    accounts.begin(A)
+    accounts.granted(A, 0.05)
+    assert accounts.pick([A, B], 0.0) is None
+    accounts.granted(A, 0.9)
+    assert accounts.pick([A, B], 0.0) == B

@@ -1,33 +1,47 @@
 """What an answer of the ledger does to the table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
-from services.core.catalogue import Account
+from services.core.catalogue import Account, Lane
 from services.core.errors import Retryable
-from services.core.events import CloseReason
+from services.core.events import Channel, CloseReason
 from services.core.identifiers import AccountName
 from services.core.ledger import ClaimAnswer, ClaimRequest
-from services.core.templates import Part, TemplateName, Templates
+from services.core.quota import Per, Quota
+from services.core.templates import REQUIRED_PARTS, TemplateName, Templates
 from services.dispatch.claims import Claims
 from services.dispatch.pending import Candidate
 from services.runtime.memory_ledger import MemoryLedger
-from tests.unit.dispatch.examples import EMAIL_LEG, START, candidate
+from tests.unit.dispatch.examples import EMAIL_LEG, SMS_LEG, START, candidate
 from tests.unit.dispatch.memory import Memory
 
+A, B = AccountName("a"), AccountName("b")
+A_ALONE = replace(EMAIL_LEG, accounts=(A,))
 ACCOUNTS = {AccountName(name): Account(name=AccountName(name), provider="p") for name in "abs"}
 
 
-def _claims(memory: Memory, *candidates: Candidate) -> Claims:
-    type, channel = candidates[0].routed.type, EMAIL_LEG.channel
+def _claims(
+    memory: Memory,
+    *candidates: Candidate,
+    text: str = "hi",
+    accounts: Mapping[AccountName, Account] = ACCOUNTS,
+) -> Claims:
+    type = candidates[0].routed.type
     templates = Templates(
-        {TemplateName(type, channel, "en", part): "hi" for part in (Part.SUBJECT, Part.TEXT)}
+        {
+            TemplateName(type, channel, "en", part): text
+            for channel in Channel
+            for part in REQUIRED_PARTS[channel]
+        }
     )
     for one in candidates:
         memory.state.offsets.read(one.places[0])
         memory.state.table.absorb(one, START)
-    return Claims(memory.state, memory.closes, memory.parking, templates, ACCOUNTS, ())
+    return Claims(memory.state, memory.closes, memory.parking, templates, accounts, ())
 
 
 async def test_the_losers_of_a_grant_are_closed_with_it() -> None:
@@ -66,3 +80,102 @@ async def test_p12_losers_that_a_repeated_answer_leaves_out_are_not_forgotten(
     assert await claims.claim(memory.state.table.choose(START, 10)) == []
     assert [event.reason for event in memory.told()] == [CloseReason.SUPERSEDED]
     assert len(memory.state.table) == 0
+
+
+LIMITED = {
+    name: replace(account, quota=Quota(limits={Per.SECOND: 2}))
+    for name, account in ACCOUNTS.items()
+}
+QUOTAS = {A: Quota(limits={Per.SECOND: 2})}
+
+
+class _Asked:
+    """A ledger that remembers what it was asked."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._claim = ledger.claim
+        self.requests: list[ClaimRequest] = []
+
+    async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
+        self.requests += requests
+        return await self._claim(requests)
+
+
+@pytest.fixture
+def limited() -> Memory:
+    """A dispatch whose first account takes two a second."""
+    return Memory(QUOTAS)
+
+
+async def test_what_has_no_room_goes_back_and_its_account_is_left_alone_until_there_is(
+    limited: Memory,
+) -> None:
+    state = limited.state
+    crowd = [candidate(f"n{n}", n, key=f"default:u{n}:t", legs=(A_ALONE,)) for n in range(8)]
+    claims = _claims(limited, *crowd, accounts=LIMITED)
+    flights = await claims.claim(state.table.choose(START, 10))
+    assert len(flights) == 2
+    assert len(state.table) == 8
+    assert state.table.choose(START, 10) == []
+    wake = state.accounts.wake_at(START)
+    assert wake is not None
+    assert START < wake <= START + 1.1
+    assert len(state.table.choose(wake, 10)) == 6
+
+
+async def test_what_has_no_room_is_taken_by_the_next_account_of_its_leg(limited: Memory) -> None:
+    crowd = [candidate(f"n{n}", n, key=f"default:u{n}:t") for n in range(4)]
+    claims = _claims(limited, *crowd, accounts=LIMITED)
+    first = await claims.claim(limited.state.table.choose(START, 10))
+    second = await claims.claim(limited.state.table.choose(START, 10))
+    assert [flight.account for flight in first + second] == [A, A, B, B]
+
+
+async def test_a_claim_tells_the_lane_what_it_costs_and_when_it_could_be_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = Memory()
+    asked = _Asked(memory.ledger)
+    text = candidate("text", 1, key="default:a:t", legs=(SMS_LEG,), lane=Lane.BULK)
+    mail = candidate("mail", 2, key="default:b:t")
+    claims = _claims(memory, text, mail, text="x" * 200)
+    monkeypatch.setattr(memory.ledger, "claim", asked.claim)
+    await claims.claim(memory.state.table.choose(START, 10))
+    told = [(request.lane, request.cost) for request in asked.requests]
+    assert told == [(Lane.CRITICAL, 1), (Lane.BULK, 2)]
+    assert all(request.ready_ms > 0 for request in asked.requests)
+
+
+async def test_47_a_claim_tells_what_was_measured_of_its_accounts_deliveries(
+    limited: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = _Asked(limited.ledger)
+    claims = _claims(limited, candidate("one", 1), accounts=LIMITED)
+    monkeypatch.setattr(limited.ledger, "claim", asked.claim)
+    for seconds in [0.1, 0.35] * 30:
+        limited.state.jitters.told(A, 0.0, seconds)
+    limited.state.jitters.look(0.0)
+    await claims.claim(limited.state.table.choose(START, 10))
+    assert [request.jitter_ms for request in asked.requests] == [250]
+
+
+async def test_p12_each_question_says_how_often_it_was_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    memory = Memory()
+    claims = _claims(memory, candidate("one", 1))
+    asked = _Asked(memory.ledger)
+    monkeypatch.setattr(memory.ledger, "claim", asked.claim)
+    monkeypatch.setattr(memory.ledger, "claim", _Mute(memory.ledger).claim)
+    await claims.claim(memory.state.table.choose(START, 10))
+    assert [request.ask for request in asked.requests] == [1, 2]
+
+
+async def test_a_flight_of_an_account_with_a_quota_leaves_within_its_cell(limited: Memory) -> None:
+    claims = _claims(limited, candidate("one", 1), accounts=LIMITED)
+    (flight,) = await claims.claim(limited.state.table.choose(START, 10))
+    attempt = flight.attempt
+    assert attempt.opens_at is not None
+    since = limited.clock.now() - timedelta(seconds=limited.clock.boot())
+    opens, closes = ((at - since).total_seconds() for at in (attempt.opens_at, attempt.send_by))
+    assert (flight.opens, flight.send_by) == pytest.approx((opens, closes), abs=0.001)

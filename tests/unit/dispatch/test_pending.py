@@ -232,3 +232,20 @@ def test_whatever_the_order_of_reading_the_newest_first_seen_version_wins(
     (choice,) = table.choose(START, 10)
     assert choice.candidate.id == notification_id("C")
     assert len(choice.losers) == 2
+
+
+def test_timers_of_what_is_finished_or_was_chosen_before_are_not_kept_to_its_deadline(
+    table: PendingTable, accounts: Accounts
+) -> None:
+    for number in range(200):
+        table.absorb(candidate(f"n{number}", number, key=f"default:u{number}:t"), START)
+        for _ in range(200):
+            (choice,) = table.choose(START, 1)
+            accounts.end(choice.account, None, START, 0.0)
+            table.put_back(choice.candidate, START)
+        table.choose(START, 1)
+        table.finish(choice.candidate, START)
+        accounts.end(choice.account, None, START, 0.0)
+    assert len(table._timers) < 200 * 200 / 2
+    table.absorb(candidate("last", 999), START)
+    assert table.wake_at() == START + 10.0

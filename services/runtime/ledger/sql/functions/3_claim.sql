@@ -1,5 +1,5 @@
 -- claim: requests as [{claim_id, identity, attempt, leg, channel, account, deadline, lease_ms,
--- timeout_ms, ready_ms, cost, lane, repeats, requested_at, reason, losers: [identity]}]; an answer a
+-- timeout_ms, ask, ready_ms, cost, lane, repeats, requested_at, reason, losers: [identity]}]; an answer a
 -- request, in order. terms: {margin_ms, longest_lease_ms, lifetime_ms, quotas: {account: quota}}.
 CREATE OR REPLACE FUNCTION ledger.claim(requests jsonb, terms jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
@@ -48,8 +48,11 @@ BEGIN
     IF NOT own THEN
         RETURN ledger.claim_next(n, last, r, terms, now);
     END IF;
-    -- the answer to an earlier call was lost: say it again
-    IF now < last.send_by THEN
+    -- the answer to an earlier call was lost: say it again. A call that comes after a later one is
+    -- nobody's question any more, and its maker may have begun
+    IF now < last.send_by OR (r ->> 'ask')::integer <= last.asks THEN
+        UPDATE ledger.attempts t SET asks = (r ->> 'ask')::integer
+        WHERE t.id = n.id AND t.attempt = n.attempts AND asks < (r ->> 'ask')::integer;
         RETURN ledger.granted(last, n, now);
     END IF;
     RETURN ledger.decide(n, last, true, r, terms, now);
@@ -154,7 +157,10 @@ BEGIN
         now + ledger.ms(least((r ->> 'lease_ms')::bigint, (terms ->> 'longest_lease_ms')::bigint)));
     IF quota IS NOT NULL THEN
         cell := ledger.take(r ->> 'account', quota, (r ->> 'cost')::integer, r ->> 'lane' = 'bulk',
-            ledger.to_us(now) + (r ->> 'ready_ms')::bigint * 1000, ledger.to_us(a.send_by),
+            ledger.to_us(now) + (r ->> 'ready_ms')::bigint * 1000,
+            -- what is sent also arrives in time
+            ledger.to_us(least(a.send_by, (r ->> 'deadline')::timestamptz
+                                          - ledger.ms((terms ->> 'margin_ms')::bigint))),
             ledger.to_us(now));
         IF NOT cell.granted THEN
             RETURN jsonb_build_object('refused', 'quota', 'retry_at', ledger.from_us(
@@ -166,14 +172,14 @@ BEGIN
     a.over_at := a.send_by + ledger.ms((r ->> 'timeout_ms')::bigint);
     IF own THEN
         UPDATE ledger.attempts t SET claimed_at = now, opens_at = a.opens_at, send_by = a.send_by,
-            over_at = a.over_at, sequence = nextval('ledger.grants')
+            over_at = a.over_at, sequence = nextval('ledger.grants'), asks = (r ->> 'ask')::integer
         WHERE t.id = n.id AND t.attempt = n.attempts RETURNING * INTO a;
     ELSE
         INSERT INTO ledger.attempts (id, attempt, claim_id, key, leg, channel, account,
-            reason, cost, claimed_at, opens_at, send_by, over_at, sequence)
+            reason, cost, claimed_at, opens_at, send_by, over_at, sequence, asks)
         VALUES (n.id, n.attempts + 1, (r ->> 'claim_id')::uuid, n.key, (r ->> 'leg')::integer,
             r ->> 'channel', r ->> 'account', r ->> 'reason', (r ->> 'cost')::integer, now,
-            a.opens_at, a.send_by, a.over_at, nextval('ledger.grants'))
+            a.opens_at, a.send_by, a.over_at, nextval('ledger.grants'), (r ->> 'ask')::integer)
         RETURNING * INTO a;
         UPDATE ledger.notifications SET attempts = n.attempts + 1 WHERE id = n.id;
     END IF;

@@ -118,6 +118,8 @@ CREATE TABLE ledger.attempts (
     -- after this nobody can still be sending, and another may call it unknown
     over_at         timestamptz NOT NULL,
     sequence        bigint NOT NULL,
+    -- how often its maker had asked for it, as far as is known
+    asks            integer NOT NULL DEFAULT 1,
     outcome         text,
     settled_at      timestamptz,
     code            text NOT NULL DEFAULT '',
