@@ -60,8 +60,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         upkeep = asyncio.create_task(keep_up(ledger, restorer))
         stack.callback(upkeep.cancel)
         accounts = loaded.catalogue.accounts
-        requests = {name: account.concurrency for name, account in accounts.items()}
-        sender = await stack.enter_async_context(HttpSender(requests))
+        sender = await stack.enter_async_context(HttpSender(accounts))
         outside = Outside(
             ledger=ledger,
             version_of=ledger.version_of,

@@ -12,6 +12,7 @@ on sending for us. Nothing is ever sent again by itself: no redirects, no retrie
 import asyncio
 import socket
 from collections.abc import Mapping
+from functools import partial
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Self
@@ -21,6 +22,7 @@ from aiohttp.abc import AbstractResolver
 from aiohttp.typedefs import StrOrURL
 from yarl import URL
 
+from services.core.catalogue import Account
 from services.core.identifiers import AccountName
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.ports import Request, Response
@@ -49,25 +51,24 @@ class HttpSender:
 
     def __init__(
         self,
-        connections: Mapping[AccountName, int],
+        accounts: Mapping[AccountName, Account],
         *,
         resolver: AbstractResolver | None = None,
     ) -> None:
-        """``connections``: the most at once, by account; it is the account's concurrency."""
-        self._connections = connections
+        self._accounts = accounts
         self._resolver = resolver
         self._sessions: dict[AccountName, aiohttp.ClientSession] = {}
 
     async def __aenter__(self) -> Self:
-        for name, most in self._connections.items():
+        for name, account in self._accounts.items():
             trace = aiohttp.TraceConfig()
             trace.on_request_chunk_sent.append(_on_chunk)
             self._sessions[name] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=most,
+                    limit=account.concurrency,
                     keepalive_timeout=_KEEP_ALIVE_S,
                     resolver=self._resolver,
-                    socket_factory=_socket,
+                    socket_factory=partial(_socket, account.timeout_ms),
                 ),
                 trace_configs=[trace],
                 auto_decompress=True,
@@ -122,10 +123,11 @@ def _exact(url: str) -> StrOrURL:
     return URL(url, encoded=True)
 
 
-def _socket(info: aiohttp.AddrInfoType) -> socket.socket:
+def _socket(timeout_ms: int, info: aiohttp.AddrInfoType) -> socket.socket:
+    """One that holds nothing back: what is not acknowledged in time is never sent."""
     family, kind, protocol, _, _ = info
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
     return made

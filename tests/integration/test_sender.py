@@ -10,6 +10,7 @@ from threading import Event
 
 import pytest
 
+from services.core.catalogue import Account
 from services.core.identifiers import AccountName
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.ports import Request, Response
@@ -18,6 +19,7 @@ from services.dispatch.sender import HttpSender
 from services.runtime.clock import SystemClock, utc_now
 
 ACCOUNT = AccountName("a")
+ACCOUNTS = {ACCOUNT: Account(name=ACCOUNT, provider="p", concurrency=1, timeout_ms=5_000)}
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -73,7 +75,7 @@ async def send(
 ) -> list[Response | Outcome]:
     """One after the other, on one connection; each may leave until 10.0."""
     request = Request(method="POST", url=f"http://127.0.0.1:{port}/", headers={}, body=body)
-    async with HttpSender({ACCOUNT: 1}) as sender:
+    async with HttpSender(ACCOUNTS) as sender:
         return [
             await sender.send(ACCOUNT, request, Departure(clock, send_by=10.0), timeout_s=5)
             for _ in range(times)
@@ -99,7 +101,7 @@ async def test_a_request_in_time_is_sent_whole(size: int) -> None:
 async def test_p11_a_request_is_connected_first_and_written_when_its_cell_opens(size: int) -> None:
     body = b"{" + b" " * (size - 2) + b"}"
     clock = SystemClock()
-    async with provider() as there, HttpSender({ACCOUNT: 1}) as sender:
+    async with provider() as there, HttpSender(ACCOUNTS) as sender:
         opens = clock.boot() + 0.3
         departure = Departure(clock, opens=opens, send_by=opens + 10)
         request = Request(
@@ -117,7 +119,7 @@ async def test_p11_a_request_is_connected_first_and_written_when_its_cell_opens(
 
 async def test_p11_a_connection_that_ends_before_the_opening_sends_nothing() -> None:
     clock = SystemClock()
-    async with provider() as there, HttpSender({ACCOUNT: 1}) as sender:
+    async with provider() as there, HttpSender(ACCOUNTS) as sender:
         opens = clock.boot() + 0.3
         departure = Departure(clock, opens=opens, send_by=opens + 10)
         request = Request(
