@@ -5,10 +5,12 @@ one succeeds. So an outage costs a probe now and then, whatever waits behind it.
 no room is left alone until it has, and is none the worse for it.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from math import inf
 
 from services.core.identifiers import AccountName
 from services.core.outcomes import OUTCOMES, Outcome, OutcomeKind
+from services.core.quota import Quota
 
 __all__ = ["Accounts", "backoff_s"]
 
@@ -28,6 +30,8 @@ def backoff_s(failures: int, jitter: float) -> float:
 
 class _Account:
     __slots__ = (
+        "asked",
+        "asks",
         "bulk_limit",
         "cell_at",
         "failures",
@@ -37,9 +41,14 @@ class _Account:
         "rests_until",
     )
 
-    def __init__(self, limit: int, *, shared: bool) -> None:
+    def __init__(self, limit: int, quota: Quota | None) -> None:
         self.limit = limit
+        shared = quota is not None and quota.shared
         self.bulk_limit = max(1, limit - max(1, limit // _RESERVED)) if shared else limit
+        #: claims that are not answered yet, and how many there may be: more than a window takes
+        #: would only be refused
+        self.asked = 0
+        self.asks = inf if quota is None else quota.limits[quota.shortest]
         self.in_flight = 0
         self.failures = 0
         self.rests_until = 0.0
@@ -62,15 +71,17 @@ class Accounts:
     """The accounts' state by name. Times are seconds on whatever clock the caller uses."""
 
     def __init__(
-        self, limits: Mapping[AccountName, int], *, shared: Collection[AccountName] = ()
+        self,
+        limits: Mapping[AccountName, int],
+        quotas: Mapping[AccountName, Quota] | None = None,
     ) -> None:
-        """``limits``: messages in flight at once, by account. ``shared``: with a part for others.
+        """``limits``: messages in flight at once, by account.
 
-        What waits for its cell is in flight too, for up to a second: bulk must not take all of it.
+        What waits for its cell is in flight too, for up to a second: of a shared account, bulk must
+        not take all of it.
         """
-        self._accounts = {
-            name: _Account(limit, shared=name in shared) for name, limit in limits.items()
-        }
+        known = quotas or {}
+        self._accounts = {name: _Account(limit, known.get(name)) for name, limit in limits.items()}
 
     def pick(
         self, names: Iterable[AccountName], now: float, *, bulk: bool = False
@@ -83,7 +94,7 @@ class Accounts:
             account = self._accounts.get(name)
             if account is None or now < account.waits_until(bulk=bulk):
                 continue
-            if account.in_flight < account.most(bulk=bulk):
+            if account.in_flight < account.most(bulk=bulk) and account.asked < account.asks:
                 return name
             # busy for a moment, it is waited for; full of what waits for its cell, it is not
             if not account.failures and account.cell_at - now < _FAR_S:
@@ -103,8 +114,10 @@ class Accounts:
         return min((until for until in waits if until > now), default=None)
 
     def granted(self, name: AccountName, cell_at: float) -> None:
-        """A claim of it was granted a cell, which opens then."""
-        self._accounts[name].cell_at = cell_at
+        """A claim of it was granted, with a cell that opens then; 0: without one."""
+        account = self._accounts[name]
+        account.asked -= 1
+        account.cell_at = cell_at
 
     def full(self, name: AccountName, until: float, *, bulk: bool) -> None:
         """Its quota has no room before then: for bulk alone, or for anybody."""
@@ -114,12 +127,17 @@ class Accounts:
             account.full_until[False] = until
 
     def begin(self, name: AccountName) -> None:
-        self._accounts[name].in_flight += 1
+        """It is to be claimed: then it is ``granted``, or ended with None."""
+        account = self._accounts[name]
+        account.in_flight += 1
+        account.asked += 1
 
     def end(self, name: AccountName, outcome: Outcome | None, now: float, jitter: float) -> None:
         """A send is over; None where it never began."""
         account = self._accounts[name]
         account.in_flight -= 1
+        if outcome is None:
+            account.asked -= 1
         if outcome is None or outcome.kind is OutcomeKind.VOIDED:
             return
         if OUTCOMES[outcome.kind].rests:

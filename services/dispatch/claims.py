@@ -97,8 +97,8 @@ class Claims:
         self, choice: Choice, content: Content, answer: ClaimAnswer, asked_at: float
     ) -> Flight:
         attempt, window = answer.attempts[-1], self._timing.window(answer, asked_at)
-        if attempt.opens_at is not None:
-            self._state.accounts.granted(choice.account, attempt.opens_at.timestamp())
+        cell_at = 0.0 if attempt.opens_at is None else attempt.opens_at.timestamp()
+        self._state.accounts.granted(choice.account, cell_at)
         return Flight(
             choice.candidate, choice.account, attempt, content, window.send_by, window.opens
         )

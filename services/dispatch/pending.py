@@ -162,9 +162,10 @@ class PendingTable:
         """
         choices: list[Choice] = []
         for lane in Lane:
+            bulk = lane is Lane.BULK
             for names, heap in self._ready[lane].items():
                 while heap and len(choices) < most:
-                    account = self._accounts.pick(names, now, bulk=lane is Lane.BULK)
+                    account = self._accounts.pick(names, now, bulk=bulk)
                     if account is None:
                         break
                     candidate = self._pop(heap)

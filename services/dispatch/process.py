@@ -70,10 +70,9 @@ class Dispatch:
         accounts = loaded.catalogue.accounts
         messages = {name: account.concurrency * account.batch for name, account in accounts.items()}
         quotas = quotas_of(loaded.catalogue)
-        shared = [name for name, quota in quotas.items() if quota.shared]
         log = AttemptLog(outside.publisher, codec, outside.clock.boot)
         state = DispatchState(
-            Accounts(messages, shared=shared),
+            Accounts(messages, quotas),
             outside.ledger,
             log,
             outside.clock,

@@ -294,6 +294,16 @@ async def test_a_life_that_is_over_is_confirmed_no_more(bench: Bench) -> None:
     assert not (await bench.ledger.live()).confirmed
 
 
+async def test_p14_a_ledger_set_back_is_not_over_for_as_long_as_its_server_is_up(
+    bench: Bench,
+) -> None:
+    """A copy that is restored into a running server took another's place a moment ago."""
+    bench.set_back()
+    assert (await bench.ledger.live()).over_ms == 0
+    bench.hands.move(2)
+    assert (await bench.ledger.live()).over_ms == 2_000
+
+
 async def test_the_offsets_kept_go_back_with_the_ledger(bench: Bench) -> None:
     await bench.ledger.keep_offsets({(TOPIC, 0): 5, (TOPIC, 1): 6})
     bench.remember()

@@ -5,9 +5,11 @@ from hypothesis import strategies as st
 
 from services.core.identifiers import AccountName
 from services.core.outcomes import Outcome, OutcomeKind
+from services.core.quota import Per, Quota
 from services.dispatch.accounts import Accounts, backoff_s
 
 A, B = AccountName("a"), AccountName("b")
+SHARED = Quota(limits={Per.SECOND: 100}, shared=True)
 DOWN = Outcome(kind=OutcomeKind.UNAVAILABLE)
 TAKEN = Outcome(kind=OutcomeKind.ACCEPTED)
 
@@ -91,7 +93,7 @@ def test_a_spent_quota_is_no_failure() -> None:
 
 
 def test_p18_where_bulk_has_spent_its_part_the_others_have_theirs() -> None:
-    accounts = Accounts({A: 5}, shared=[A])
+    accounts = Accounts({A: 5}, {A: SHARED})
     accounts.full(A, 1.0, bulk=True)
     assert accounts.pick([A], 0.5, bulk=True) is None
     assert accounts.pick([A], 0.5) == A
@@ -99,7 +101,7 @@ def test_p18_where_bulk_has_spent_its_part_the_others_have_theirs() -> None:
 
 
 def test_p18_bulk_leaves_others_something_of_what_may_be_in_flight_on_a_shared_account() -> None:
-    accounts = Accounts({A: 40, B: 1}, shared=[A, B])
+    accounts = Accounts({A: 40, B: 1}, {A: SHARED, B: SHARED})
     for _ in range(38):
         accounts.begin(A)
     assert accounts.pick([A], 0.0, bulk=True) is None
@@ -114,3 +116,16 @@ def test_full_of_what_waits_for_its_cell_an_account_is_passed_over() -> None:
     assert accounts.pick([A, B], 0.0) is None
     accounts.granted(A, 0.9)
     assert accounts.pick([A, B], 0.0) == B
+
+
+def test_no_more_is_asked_for_at_once_than_a_window_could_take() -> None:
+    accounts = Accounts({A: 32, B: 32}, {A: Quota(limits={Per.SECOND: 2, Per.DAY: 1_000})})
+    for _ in range(2):
+        assert accounts.pick([A, B], 0.0) == A
+        accounts.begin(A)
+    assert accounts.pick([A], 0.0) is None
+    accounts.granted(A, 0.1)
+    assert accounts.pick([A], 0.0) == A
+    accounts.begin(A)
+    accounts.end(A, None, 0.0, 0.0)
+    assert accounts.pick([A], 0.0) == A

@@ -8,6 +8,10 @@ CREATE OR REPLACE FUNCTION ledger.life() RETURNS text LANGUAGE sql STABLE AS $$
            || 'ledger.attempts'::regclass::oid || '/' || pg_relation_filenode('ledger.attempts');
 $$;
 
+CREATE OR REPLACE FUNCTION ledger.tables(p_life text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT substr(p_life, strpos(p_life, '/'));
+$$;
+
 CREATE OR REPLACE FUNCTION ledger.require_life() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM ledger.lives l
@@ -18,12 +22,14 @@ BEGIN
 END $$;
 
 -- This life, noted if it is new. For how long the one before is over: since this one was first seen,
--- or since the server started, if it is the same server by its timeline.
+-- or since the server started, if it is the same server by its timeline, with the same tables. Tables
+-- that were made anew may have taken the place of others a moment ago.
 CREATE OR REPLACE FUNCTION ledger.live() RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     own_timeline text := left(pg_walfile_name(pg_current_wal_lsn()), 8);
-    same boolean := own_timeline IS NOT DISTINCT FROM (
-        SELECT l.timeline FROM ledger.lives l WHERE l.confirmed_at IS NOT NULL
+    same boolean := (
+        SELECT l.timeline = own_timeline AND ledger.tables(l.life) = ledger.tables(ledger.life())
+        FROM ledger.lives l WHERE l.confirmed_at IS NOT NULL
         ORDER BY l.confirmed_at DESC LIMIT 1);
     up interval := clock_timestamp() - pg_postmaster_start_time();
 BEGIN
