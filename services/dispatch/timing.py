@@ -16,8 +16,8 @@ _DOUBT_S = 0.003
 #: from a question to the first byte, for nine in ten: measured, within these bounds
 _READY_SHARE = 0.9
 _READY_MS = (20, 500)
-#: as long as nothing is measured, and for what comes after the start is acknowledged
-_FIRST_READY_MS = 50
+#: as long as nothing is measured: first calls are slow; and for what comes after the start is out
+_FIRST_READY_MS = 200
 _CONNECTS_MS = 10
 
 
