@@ -4,7 +4,6 @@ Pure. What a provider took is believed; the engine's word is held against it. De
 chaos runs share this one judgement.
 """
 
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -12,11 +11,10 @@ from datetime import datetime
 from msgspec import Struct
 
 from services.core.events import CloseReason
+from services.core.over_quota import Windows, over_quota
 
 __all__ = ["Accepted", "Ending", "Findings", "Promise", "Windows", "find"]
 
-#: an account's limits, by the length of their window in seconds
-Windows = Mapping[float, int]
 #: how something ends that a provider took, or may have taken
 _TAKEN = (CloseReason.SENT, CloseReason.UNKNOWN)
 
@@ -44,6 +42,8 @@ class Accepted(Struct, frozen=True, kw_only=True):
     at: datetime
     #: seconds on the provider's clock
     at_s: float = 0.0
+    #: in the units of its account's quota
+    cost: int = 1
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -165,12 +165,6 @@ def _over_quota(accepted: Iterable[Accepted], quotas: Mapping[str, Windows]) -> 
         if one.account in quotas:
             by_account[one.account].append(one)
     for account, entries in by_account.items():
-        entries.sort(key=lambda one: one.at_s)
-        times = [one.at_s for one in entries]
-        for place, one in enumerate(entries):
-            # a window is open at its beginning: what came a whole window before is outside
-            if any(
-                place + 1 - bisect_right(times, one.at_s - length) > limit
-                for length, limit in quotas[account].items()
-            ):
-                yield one.id
+        sent = [(one.at_s, one.cost) for one in entries]
+        for index in over_quota(sent, quotas[account]):
+            yield entries[index].id
