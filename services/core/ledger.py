@@ -165,7 +165,8 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     losers: tuple[Identity, ...] = ()
     #: of an account with a quota: how soon its maker can write, once it has the answer
     ready_ms: int = 50
-    #: what its maker has measured of the account's J; the catalogue's counts if it is larger
+    #: what its maker has measured of the account's J. The largest that any has of late counts, or
+    #: the catalogue's
     jitter_ms: int = 0
     #: in the units of the account's quota
     cost: int = 1

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 
-from msgspec.structs import replace
-
 from services.core.events import CloseReason
 from services.core.identifiers import AccountName, NotificationId, Origin
 from services.core.ledger import (
@@ -120,8 +118,8 @@ class MemoryLedger:
 
     async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
         now = self._decided_at()
-        jitters = jitters_of(requests)
-        requests = [replace(request, jitter_ms=jitters[request.account]) for request in requests]
+        for account, ms in jitters_of(requests).items():
+            self.rows.hear_jitter(account, ms * 1000, now)
         self.rows.know((i for r in requests for i in (r.identity, *r.losers)), now)
         return [self._claiming.claim_one(request, now) for request in requests]
 

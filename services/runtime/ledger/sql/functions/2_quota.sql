@@ -1,6 +1,6 @@
--- Quotas: the arithmetic of services/core/quota.py, on rows. What does not change (widths, runs,
--- limits) comes with the call, as {shared, windows: [{per, cell_us, run, limit, bulk_limit,
--- burst}]}, the shortest window first.
+-- Quotas: the arithmetic of services/core/quota.py, on rows. What does not change (widths, limits,
+-- the runs at the catalogue's J) comes with the call, as {jitter_us, told_us, windows: [{per,
+-- length_us, cell_us, run, limit, bulk_limit, burst}]}, the shortest window first.
 
 CREATE OR REPLACE FUNCTION ledger.lock_accounts(quotas jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -10,6 +10,36 @@ BEGIN
     ON CONFLICT DO NOTHING;
     PERFORM FROM ledger.accounts a WHERE a.name IN (SELECT jsonb_object_keys(quotas))
     ORDER BY a.name FOR UPDATE;
+END $$;
+
+-- The quotas at the largest J of late: as the catalogue says, or as any maker of claims has measured.
+-- The accounts are locked.
+CREATE OR REPLACE FUNCTION ledger.at_jitter(quotas jsonb, now timestamptz) RETURNS jsonb
+LANGUAGE plpgsql AS $$
+DECLARE
+    answer jsonb := quotas;
+    q record;
+    largest bigint;
+BEGIN
+    FOR q IN SELECT key AS account, value AS quota FROM jsonb_each(quotas) LOOP
+        UPDATE ledger.accounts a
+        SET jitter_us = (q.quota ->> 'told_us')::bigint, jitter_until = now + interval '1 minute'
+        WHERE a.name = q.account AND (q.quota ->> 'told_us')::bigint > 0
+          AND CASE WHEN a.jitter_until <= now THEN true
+                   ELSE (q.quota ->> 'told_us')::bigint > a.jitter_us
+                        OR (q.quota ->> 'told_us')::bigint = a.jitter_us
+                           AND a.jitter_until < now + interval '30 seconds' END;
+        SELECT least(a.jitter_us, (q.quota -> 'windows' -> 0 ->> 'length_us')::bigint) INTO largest
+        FROM ledger.accounts a WHERE a.name = q.account AND a.jitter_until > now;
+        IF largest > (q.quota ->> 'jitter_us')::bigint THEN
+            answer := jsonb_set(answer, ARRAY[q.account, 'windows'], (
+                SELECT jsonb_agg(w || jsonb_build_object('run',
+                    ceil(((w ->> 'length_us')::numeric + largest) / (w ->> 'cell_us')::numeric) + 1)
+                    ORDER BY place)
+                FROM jsonb_array_elements(q.quota -> 'windows') WITH ORDINALITY x (w, place)));
+        END IF;
+    END LOOP;
+    RETURN answer;
 END $$;
 
 -- The largest sum of the runs that hold a cell.

@@ -36,7 +36,10 @@ CREATE TABLE ledger.accounts (
     name         text PRIMARY KEY,
     -- for bulk and for the others: no earlier cell has room for even one
     full_to      bigint NOT NULL DEFAULT 0,
-    full_to_bulk bigint NOT NULL DEFAULT 0
+    full_to_bulk bigint NOT NULL DEFAULT 0,
+    -- the largest J that anybody has measured of late, and until when it counts
+    jitter_us    bigint NOT NULL DEFAULT 0,
+    jitter_until timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 
 -- What was granted of an account's window, by cell: used[1] is that of cell number `first`.
