@@ -103,7 +103,7 @@ async def test_how_soon_a_send_can_begin_is_learned_within_bounds() -> None:
     memory = Memory()
     timing, clock = Timing(memory.state), memory.clock
     first = timing.ready_ms()
-    assert 20 <= first <= 100
+    assert 100 <= first <= 500, "first calls are slow"
     for seconds in [0.08] * 19 + [9.0]:
         clock.at += seconds
         timing.prepared(clock.boot() - seconds)
