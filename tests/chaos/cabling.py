@@ -1,65 +1,65 @@
 """The proxies of a house: one on each connection of each instance, and one before the trackers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from services.providers import PROVIDERS
-from services.runtime.embedded.kafka import Detour
-from services.runtime.embedded.ports import HeldPorts
+from tests.chaos.door import HOST, Address
 from tests.chaos.instance import Links
 from tests.chaos.loop import LoopThread
-from tests.chaos.proxy import Address, Proxy
+from tests.chaos.proxy import Proxy
 
-__all__ = ["HOST", "Cabling", "address_of"]
+__all__ = ["Cabling", "Servers", "address_of"]
 
-HOST = "127.0.0.1"
 #: bytes of a request that wait outside of the sender while nobody reads them; little, so that a
 #: large one gets stuck
 _STUCK_ABOVE = 16 * 1024
 
 
+class Servers(Protocol):
+    """Where what is behind the proxies is at the moment."""
+
+    def broker(self, number: int, detour: int) -> Sequence[Address]:
+        """The listener of a broker, counted from 1, for this detour, counted from 0."""
+        ...
+
+    def database(self) -> Sequence[Address]: ...
+    def provider(self, name: str) -> Sequence[Address]: ...
+    def trackers(self) -> Sequence[Address]: ...
+
+
 class Cabling:
     """Made before anything runs, since Kafka is told the proxies' ports at its start."""
 
-    def __init__(
-        self,
-        names: Sequence[str],
-        brokers: int,
-        ports: HeldPorts,
-        *,
-        postgres: Callable[[], str],
-        providers: Callable[[], Mapping[str, str]],
-        trackers: Callable[[], Sequence[str]],
-    ) -> None:
-        """What is called says where a server is at the moment, as a URL."""
+    def __init__(self, names: Sequence[str], brokers: int, servers: Servers) -> None:
         self._loop = LoopThread("proxies")
-        #: by instance, the listener of each broker that is its alone
-        self._listeners = {name: [ports.take(()) for _ in range(brokers)] for name in names}
+        self._brokers = range(1, brokers + 1)
         self._links = {
             name: Links(
-                kafka=Proxy(self._loop, *(partial(_here, port) for port in listeners)),
-                postgres=Proxy(self._loop, lambda: [address_of(postgres())]),
+                kafka=Proxy(
+                    self._loop, *(partial(servers.broker, node, place) for node in self._brokers)
+                ),
+                postgres=Proxy(self._loop, servers.database),
                 providers={
                     provider: Proxy(
-                        self._loop, partial(_named, providers, provider), buffer=_STUCK_ABOVE
+                        self._loop, partial(servers.provider, provider), buffer=_STUCK_ABOVE
                     )
                     for provider in PROVIDERS
                 },
             )
-            for name, listeners in self._listeners.items()
+            for place, name in enumerate(names)
         }
         #: what the sandbox calls: whichever tracker answers
-        self.webhooks = Proxy(self._loop, lambda: [address_of(url) for url in trackers()])
+        self.webhooks = Proxy(self._loop, servers.trackers)
 
-    def detours(self) -> dict[int, list[Detour]]:
-        """By broker, counted from 1."""
-        found: dict[int, list[Detour]] = {}
-        for name, listeners in self._listeners.items():
-            for node, port in enumerate(listeners, 1):
-                advertised = self._links[name].kafka.ports[node - 1]
-                found.setdefault(node, []).append(Detour(port, advertised))
-        return found
+    def detours(self) -> dict[int, list[int]]:
+        """By broker, the ports by which the instances come to it."""
+        return {
+            node: [links.kafka.ports[node - 1] for links in self._links.values()]
+            for node in self._brokers
+        }
 
     def links(self, name: str) -> Links:
         return self._links[name]
@@ -85,12 +85,3 @@ class Cabling:
 def address_of(url: str) -> Address:
     parts = urlsplit(url)
     return (parts.hostname or HOST, parts.port or 0)
-
-
-def _here(port: int) -> Sequence[Address]:
-    return [(HOST, port)]
-
-
-def _named(urls: Callable[[], Mapping[str, str]], name: str) -> Sequence[Address]:
-    url = urls().get(name)
-    return [] if url is None else [address_of(url)]

@@ -24,7 +24,8 @@ from services.runtime.embedded.kafka import EmbeddedKafka
 from services.runtime.embedded.ports import HeldPorts
 from services.runtime.embedded.postgres import EmbeddedPostgres
 from services.runtime.settings import Settings, to_environment
-from tests.chaos.cabling import HOST, Cabling, address_of
+from tests.chaos.cabling import Cabling, address_of
+from tests.chaos.door import HOST, Address
 from tests.chaos.hooks import Hooks
 from tests.chaos.instance import Instance
 from tests.chaos.loop import LoopThread
@@ -88,16 +89,9 @@ class House:
         self.instances: dict[str, Instance] = {}
         self._children = Children(lambda _: None, lambda: None)
         self._ports = HeldPorts()
+        self._binds: dict[str, str] = {}
         self._loop = LoopThread("house")
-        self.cabling = Cabling(
-            plan.names(),
-            plan.brokers,
-            self._ports,
-            postgres=lambda: self.postgres.dsn,
-            providers=self._providers,
-            trackers=lambda: [f"http://{self._binds[i.name]}" for i in self.of("tracker")],
-        )
-        self._binds = {name: f"{HOST}:{self._ports.take(())}" for name in plan.names()}
+        self.cabling = Cabling(plan.names(), plan.brokers, self)
         self.kafka = EmbeddedKafka(
             plan.folder / "kafka",
             brokers=plan.brokers,
@@ -164,6 +158,8 @@ class House:
         self.plan.folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda server: server.start(), (self.kafka, self.postgres)))
+        # only now, so that neither server takes one of them
+        self._binds = {name: f"{HOST}:{self._ports.take(())}" for name in self.plan.names()}
         create_missing(admin_of(self.kafka.client_properties), partitions=self.plan.partitions)
         for name in (_SANDBOX, *self.plan.names()):
             self.instances[name] = self._instance(name)
@@ -236,6 +232,18 @@ class House:
             [name], lambda name, said: ready_url(name.partition("-")[0], said), _READY_WITHIN_S
         )
 
-    def _providers(self) -> dict[str, str]:
+    # -- where what is behind the proxies is ----------------------------------------------------
+
+    def broker(self, number: int, detour: int) -> list[Address]:
+        return [(HOST, self.kafka.detour_ports(number)[detour])]
+
+    def database(self) -> list[Address]:
+        return [address_of(self.postgres.dsn)]
+
+    def provider(self, name: str) -> list[Address]:
         found = self._children.addresses(_SANDBOX).get("providers")
-        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+        urls = found if isinstance(found, dict) else {}
+        return [address_of(str(urls[name]))] if name in urls else []
+
+    def trackers(self) -> list[Address]:
+        return [address_of(f"http://{self._binds[one.name]}") for one in self.of("tracker")]

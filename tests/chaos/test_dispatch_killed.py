@@ -95,5 +95,5 @@ def test_row_04_dispatch_killed_between_settling_and_the_offset_commit(
     until(lambda: not not_committed(house, DISPATCH_GROUPS), "all is read again and committed")
     found = traffic.judge()
     found.assert_kept()
-    assert found.accepted == len(ids)
+    assert {entry.notification_id for entry in traffic.accepted()} >= set(settled)
     assert all(len(attempts_of(house, id)) == 1 for id in settled)

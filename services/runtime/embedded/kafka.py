@@ -7,6 +7,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +29,7 @@ from services.runtime.embedded.kept import Kept
 from services.runtime.embedded.ports import choose_ports, is_taken
 from services.runtime.embedded.server import EmbeddedServer
 
-__all__ = ["Detour", "EmbeddedKafka", "Sasl"]
+__all__ = ["EmbeddedKafka", "Sasl"]
 
 _STOP_GRACE = 10.0
 _FORMAT_PATIENCE = 60.0
@@ -49,19 +50,21 @@ class EmbeddedKafka(EmbeddedServer):
         properties: Mapping[str, str] | None = None,
         sasl: Sasl | None = None,
         heap: str = "384m",
-        detours: Mapping[int, Sequence[Detour]] | None = None,
+        detours: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
         """``properties`` are the brokers' own, over the defaults. ``heap`` is each one's limit.
 
         With ``sasl`` clients connect by TLS and SCRAM-SHA-512; its user is made with the folder.
-        ``detours``: by broker, further ways to it, in plain text.
+        ``detours``: by broker, the port that clients of each of its further listeners, in plain
+        text, are told to come by: a proxy's, which leads on to the same one of ``detour_ports``.
         """
         super().__init__(folder)
         self._count = brokers
         self._extra = dict(properties or {})
         self._sasl = sasl
         self._heap = heap
-        self._detours = dict(detours or {})
+        self._advertised = dict(detours or {})
+        self._detours: dict[int, list[Detour]] = {}
         self._ports: list[BrokerPorts] = []
         self._libs = Path()
 
@@ -84,6 +87,10 @@ class EmbeddedKafka(EmbeddedServer):
             }
         return properties
 
+    def detour_ports(self, number: int = 1) -> list[int]:
+        """Where a broker listens for its detours, in their order; after ``start``."""
+        return [detour.port for detour in self._detours.get(number, ())]
+
     def _numbers(self) -> range:
         return range(1, self._count + 1)
 
@@ -92,9 +99,14 @@ class EmbeddedKafka(EmbeddedServer):
 
     def _prepare(self, lock: FolderLock) -> None:
         self._libs = kafka_libs()
-        ports = choose_ports(_PORTS_EACH * self._count, self._folder / "ports")
-        each = range(0, len(ports), _PORTS_EACH)
-        self._ports = [BrokerPorts(*ports[first : first + _PORTS_EACH]) for first in each]
+        advertised = {node: self._advertised.get(node, ()) for node in self._numbers()}
+        count = _PORTS_EACH * self._count + sum(map(len, advertised.values()))
+        ports = iter(choose_ports(count, self._folder / "ports"))
+        self._ports = [BrokerPorts(*islice(ports, _PORTS_EACH)) for _ in self._numbers()]
+        self._detours = {
+            node: [Detour(port=next(ports), advertised=told) for told in each]
+            for node, each in advertised.items()
+        }
         for node in self._numbers():
             self._configure(node)
         self._format()
@@ -106,7 +118,7 @@ class EmbeddedKafka(EmbeddedServer):
         (home / "tmp").mkdir(parents=True)
         path = home / "server.properties"
         path.touch(mode=0o600)
-        detours = self._detours.get(node, ())
+        detours = self._detours[node]
         properties = broker_properties(node, self._ports, self._sasl, self._extra, detours)
         path.write_text(render(properties))
 
