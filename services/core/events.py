@@ -120,6 +120,8 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     locale: str | None = None
     #: the version of the catalogue that decided
     catalogue: str = ""
+    #: of the request's body, by which a second body under the same id is known
+    digest: str = ""
 
 
 class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -176,7 +178,8 @@ class NotificationClosed(Struct, frozen=True, kw_only=True, tag_field="event", t
     reason: CloseReason
     at: datetime
     detail: str = ""
-    #: what superseded it, or came while it was in flight, and where that stands in the log
+    #: what superseded it, came while it was in flight, or has its id; and where that stands in the
+    #: log
     winner: NotificationId | None = None
     winner_origin: Origin | None = None
     #: where the notification was first seen itself

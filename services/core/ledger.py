@@ -102,7 +102,7 @@ class Closing(Struct, frozen=True, kw_only=True):
     detail: str = ""
     #: where it was first seen itself
     origin: Origin | None = None
-    #: what superseded it, or came while it was in flight
+    #: what superseded it, came while it was in flight, or has its id
     winner: NotificationId | None = None
     winner_origin: Origin | None = None
 
@@ -220,6 +220,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     verdict: CloseReason | None = None
     verdict_detail: str = ""
+    #: the newest of its key that came while it was in flight, as far as its sender knows
+    newer: Identity | None = None
 
 
 class SettlementAnswer(Struct, frozen=True, kw_only=True):

@@ -4,10 +4,12 @@ Both read the same records, and a notification must have one id and one fate wit
 wrong is looked for in one order: the value, its type, its key, and only then where it stands.
 """
 
+from hashlib import blake2b
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -32,6 +34,7 @@ __all__ = [
     "Misplaced",
     "ReadRecord",
     "dead_letter_headers",
+    "digest_of",
     "id_of",
     "parse_key",
     "read_requested",
@@ -40,7 +43,13 @@ __all__ = [
 #: a longer key fits no index of the ledger
 MAX_KEY_BYTES = 1024
 _MAX_DETAIL = 1000
+_DIGEST_BYTES = 16
 _HEADER = "lastword."
+#: of each field of a request; one without a default has a value that is equal to nothing
+_DEFAULTS: tuple[tuple[str, object], ...] = tuple(
+    (field.name, {} if field.default_factory is dict else field.default)
+    for field in msgspec.structs.fields(NotificationRequested)
+)
 
 
 class IdentifiedRequest(Struct, frozen=True, kw_only=True):
@@ -100,6 +109,19 @@ def read_requested(
 def id_of(record: Record, event: NotificationRequested) -> NotificationId:
     """The id of a request, whatever else is wrong with its record."""
     return event.id or id_from_origin(record.origin)
+
+
+def digest_of(event: NotificationRequested) -> str:
+    """Equal for two requests of one id if they say the same, however they were written.
+
+    Keys are sorted, and what has its default is left out. So it is the same in Avro and JSON, and a
+    field that is added later changes it for those alone who use the field: a retry across an
+    upgrade is still the same body. It must never change for what can be written today.
+    """
+    fields = ((name, getattr(event, name), default) for name, default in _DEFAULTS)
+    said = {name: value for name, value, default in fields if value != default}
+    text = msgspec.json.encode(said, order="sorted")
+    return blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def parse_key(key: bytes) -> NotificationCancelled:

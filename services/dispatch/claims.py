@@ -16,10 +16,10 @@ from services.dispatch.decide import recall
 from services.dispatch.log import Outgoing, told
 from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Choice
+from services.dispatch.seconds import Second, bury, seconds_of
 from services.dispatch.state import DispatchState
 from services.dispatch.timing import Timing
 from services.providers.segments import segments
-from services.runtime.logs import get_logger
 from services.runtime.metrics import CLAIMS_REFUSED
 
 __all__ = ["Claims", "Flight"]
@@ -75,10 +75,13 @@ class Claims:
         events: list[Outgoing] = []
         done: list[Candidate] = []
         unknown: list[Candidate] = []
+        seconds: list[Second] = []
         for (choice, content), answer in zip(rendered, asked.answers, strict=True):
             events += told(answer)
             if answer.refused is ClaimRefused.UNKNOWN:
                 unknown.append(choice.candidate)
+            if answer.refused is ClaimRefused.CONFLICT:
+                seconds += seconds_of(choice.candidate, answer.closings)
             if answer.refused is not None:
                 self._refused(choice, answer, answer.refused, done)
                 continue
@@ -89,6 +92,7 @@ class Claims:
         self._full(rendered, asked.answers)
         await self._state.log.publish(events)
         self._timing.prepared(asked.at)
+        await bury(self._state, seconds)
         self._state.finish(done)
         await self._parking.park(unknown)
         return flights
@@ -147,13 +151,10 @@ class Claims:
         self._land(choice)
         candidate = choice.candidate
         match why:
-            case ClaimRefused.CLOSED:
+            case ClaimRefused.CLOSED | ClaimRefused.CONFLICT:
                 done.append(candidate)
             case ClaimRefused.UNKNOWN:
                 pass
-            case ClaimRefused.CONFLICT:
-                get_logger().error("id_used_for_another_key", notification=str(candidate.id))
-                done.append(candidate)
             case ClaimRefused.HISTORY:
                 candidate.progress = recall(candidate.routed.legs, answer.attempts)
                 self._state.put_back(candidate)

@@ -22,6 +22,7 @@ from services.dispatch.log import told
 from services.dispatch.offsets import Place
 from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Version
+from services.dispatch.seconds import bury, seconds_of
 from services.dispatch.state import DispatchState
 
 __all__ = ["Closes", "identity_of"]
@@ -34,7 +35,9 @@ _NO_ATTEMPT = 0
 def identity_of(candidate: Candidate) -> Identity:
     """Who it is, to the ledger."""
     routed = candidate.routed
-    return Identity(id=routed.notification_id, key=routed.key, origin=routed.origin)
+    return Identity(
+        id=routed.notification_id, key=routed.key, origin=routed.origin, digest=routed.digest
+    )
 
 
 class Closes:
@@ -87,6 +90,7 @@ class Closes:
         closings = await state.asked(lambda: state.ledger.close(verdicts))
         await state.log.publish([closed(closing) for closing in closings if closing is not None])
         held = list(zip(candidates, closings, strict=True))
+        await bury(state, [second for c, own in held for second in seconds_of(c, [own])])
         state.finish([candidate for candidate, closing in held if closing is not None])
         return await self._look([candidate for candidate, closing in held if closing is None])
 

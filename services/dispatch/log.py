@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from services.core.bounds import ClockBounds
 from services.core.errors import Retryable
-from services.core.events import AttemptSettled, AttemptStarted, NotificationClosed
+from services.core.events import AttemptSettled, AttemptStarted, Event, NotificationClosed
 from services.core.ledger import ClaimAnswer
 from services.core.publications import closed, settled, started
 from services.core.topics import ATTEMPTS
@@ -32,7 +32,14 @@ class AttemptLog:
 
     async def publish(self, events: Iterable[Outgoing]) -> None:
         """Wait until all are acknowledged, for as long as Kafka is away."""
-        records = [self._record(event) for event in events]
+        await self.append([self._record(event) for event in events])
+
+    def encode(self, event: Event) -> bytes:
+        """As the value of a record."""
+        return self._codec.encode(event)
+
+    async def append(self, records: Sequence[OutRecord]) -> None:
+        """As ``publish``, of records of any topic."""
         while records:
             try:
                 asked = self._boot()
@@ -55,7 +62,7 @@ class AttemptLog:
         return OutRecord(
             topic=ATTEMPTS,
             key=str(event.notification_id).encode(),
-            value=self._codec.encode(event),
+            value=self.encode(event),
         )
 
 

@@ -5,6 +5,9 @@ losers until the winner's claim or close has committed, and revive if the winner
 repeat of something already sent. At most one candidate of a key is out of the table's hands at a
 time. Whatever happens (a newer request, a cancel, a deadline, a failure) is one change of an entry.
 
+A second body under the id of one that is here is no repeat. It waits behind the first: once that
+has met the ledger, the ledger tells the two apart.
+
 Waiting costs nothing: candidates that wait for the same accounts lie in one heap by deadline, which
 is not looked at while none of those accounts can take a send.
 """
@@ -82,10 +85,12 @@ class Candidate:
 
 
 class _Entry:
-    __slots__ = ("candidates", "out")
+    __slots__ = ("behind", "candidates", "out")
 
     def __init__(self) -> None:
         self.candidates: dict[NotificationId, Candidate] = {}
+        #: other bodies under the ids of candidates
+        self.behind: list[Candidate] = []
         #: the candidate that is being claimed, sent, settled or closed
         self.out: NotificationId | None = None
 
@@ -127,15 +132,7 @@ class PendingTable:
     def absorb(self, candidate: Candidate, now: float) -> None:
         """Take in a candidate. A repeat of an id only adds its record to the one that is here."""
         entry = self._entries.setdefault(candidate.routed.key, _Entry())
-        known = entry.candidates.get(candidate.id)
-        if known is not None:
-            known.places += (place for place in candidate.places if place not in known.places)
-            known.version = min(known.version, candidate.version)
-        else:
-            entry.candidates[candidate.id] = candidate
-            # whoever asks again and again has waited since the first time
-            candidate.leg_since = min(c.leg_since for c in entry.candidates.values())
-            self._size[candidate.lane] += 1
+        self._take_in(entry, candidate)
         self._schedule(entry, now)
 
     def take_cancelled(
@@ -199,6 +196,12 @@ class PendingTable:
             return ()
         return tuple(c for c in entry.candidates.values() if c.version < candidate.version)
 
+    def newer_than(self, candidate: Candidate) -> Candidate | None:
+        """The newest of its key, if it is newer."""
+        entry = self._entries.get(candidate.routed.key)
+        newest = None if entry is None else entry.winner()
+        return newest if newest and newest.version > candidate.version else None
+
     # -- what became of it ----------------------------------------------------------------------
 
     def finish(self, candidate: Candidate, now: float) -> Sequence[Place]:
@@ -208,13 +211,15 @@ class PendingTable:
         """
         key = candidate.routed.key
         entry = self._entries.get(key)
-        held = None if entry is None else entry.candidates.pop(candidate.id, None)
-        if entry is None or held is None:
+        held = None if entry is None else entry.candidates.get(candidate.id)
+        if entry is None or held is None or not _same(held, candidate):
             return candidate.places
+        del entry.candidates[candidate.id]
         self._size[held.lane] -= 1
         held.ticket = 0
         if entry.out == candidate.id:
             entry.out = None
+        self._bring_forward(entry)
         if entry.candidates:
             self._schedule(entry, now)
         else:
@@ -239,6 +244,7 @@ class PendingTable:
         """
         gone = set(partitions)
         for entry in list(self._entries.values()):
+            self._forget_behind(entry, gone)
             for candidate in list(entry.candidates.values()):
                 is_out = entry.out == candidate.id
                 if is_out and but_out:
@@ -254,6 +260,36 @@ class PendingTable:
                 yield entry.candidates[entry.out]
 
     # -- within ---------------------------------------------------------------------------------
+
+    def _take_in(self, entry: _Entry, candidate: Candidate) -> None:
+        known = entry.candidates.get(candidate.id)
+        if known is not None and _same(known, candidate):
+            known.places += (place for place in candidate.places if place not in known.places)
+            known.version = min(known.version, candidate.version)
+            return
+        self._size[candidate.lane] += 1
+        if known is not None:
+            entry.behind.append(candidate)
+            return
+        entry.candidates[candidate.id] = candidate
+        # whoever asks again and again has waited since the first time
+        candidate.leg_since = min(c.leg_since for c in entry.candidates.values())
+
+    def _bring_forward(self, entry: _Entry) -> None:
+        """Whatever waits behind nobody any more."""
+        waiting, entry.behind = entry.behind, []
+        for candidate in waiting:
+            self._size[candidate.lane] -= 1
+            self._take_in(entry, candidate)
+
+    def _forget_behind(self, entry: _Entry, gone: set[Partition]) -> None:
+        waiting, entry.behind = entry.behind, []
+        for candidate in waiting:
+            candidate.places = [p for p in candidate.places if p[0] not in gone]
+            if candidate.places:
+                entry.behind.append(candidate)
+            else:
+                self._size[candidate.lane] -= 1
 
     def _schedule(self, entry: _Entry, now: float, not_before: float = 0.0) -> None:
         """Put the entry's winner, and nothing else of it, into the heaps."""
@@ -317,6 +353,11 @@ class PendingTable:
         """The heap's first, unless its ticket is no longer valid."""
         _, ticket, candidate = heapq.heappop(heap)
         return candidate if candidate.ticket == ticket else None
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    """Whether they have one body, as they have one id."""
+    return one.routed.digest == other.routed.digest
 
 
 _Ticket = tuple[float, int, Candidate]

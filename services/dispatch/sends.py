@@ -17,6 +17,7 @@ from services.core.ports import Access, Message, Provider, Request, Response
 from services.core.publications import closed, settled
 from services.dispatch.accounts import backoff_s
 from services.dispatch.claims import Flight
+from services.dispatch.closes import identity_of
 from services.dispatch.decide import Step, after, verdict_with
 from services.dispatch.departure import Departure
 from services.dispatch.log import Outgoing
@@ -122,12 +123,24 @@ class Sends:
 
     async def _settle(self, batch: Sequence[_Landed]) -> None:
         state = self._state
-        settlements = [_settlement(landed) for landed in batch]
+        settlements = [self._settlement(landed) for landed in batch]
         answers = await state.asked(lambda: state.ledger.settle(settlements))
         await state.log.publish([event for answer in answers for event in _published(answer)])
         steps = [self._follow(*each) for each in zip(batch, answers, strict=True)]
         unknown = [each for each, step in zip(batch, steps, strict=True) if step is Step.PARK]
         await self._parking.park([landed.flight.candidate for landed in unknown])
+
+    def _settlement(self, landed: _Landed) -> Settlement:
+        candidate = landed.flight.candidate
+        verdict, detail = verdict_with(candidate.routed.legs, candidate.progress, landed.outcome)
+        newer = self._state.table.newer_than(candidate)
+        return Settlement(
+            claim_id=landed.flight.attempt.claim_id,
+            outcome=landed.outcome,
+            verdict=verdict,
+            verdict_detail=detail,
+            newer=None if newer is None else identity_of(newer),
+        )
 
     def _follow(self, landed: _Landed, answer: SettlementAnswer) -> Step:
         """What the table does next with it; one to be parked is still in it."""
@@ -163,17 +176,6 @@ def _as_held(outcome: Outcome, answer: SettlementAnswer) -> Outcome:
     if answer.attempt is None or answer.attempt.outcome in (None, outcome.kind):
         return outcome
     return Outcome(kind=OutcomeKind.UNKNOWN, detail="settled after it was called unknown")
-
-
-def _settlement(landed: _Landed) -> Settlement:
-    candidate = landed.flight.candidate
-    verdict, detail = verdict_with(candidate.routed.legs, candidate.progress, landed.outcome)
-    return Settlement(
-        claim_id=landed.flight.attempt.claim_id,
-        outcome=landed.outcome,
-        verdict=verdict,
-        verdict_detail=detail,
-    )
 
 
 def _published(answer: SettlementAnswer) -> list[Outgoing]:

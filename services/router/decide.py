@@ -17,7 +17,13 @@ from services.core.events import (
 )
 from services.core.identifiers import SupersessionKey, TypeName, id_from_origin
 from services.core.record import FIRST_APPENDED_HEADER, Record
-from services.core.requested import Cancellation, IdentifiedRequest, Misplaced, read_requested
+from services.core.requested import (
+    Cancellation,
+    IdentifiedRequest,
+    Misplaced,
+    digest_of,
+    read_requested,
+)
 from services.core.topics import lane_of, queued
 from services.core.validation import Fault, Rules, address_on, reachable_legs
 
@@ -120,6 +126,7 @@ def _proposal(
             data=event.data,
             locale=event.locale,
             catalogue=catalogue.version,
+            digest=digest_of(event),
         ),
     )
 

@@ -125,6 +125,7 @@ class MemoryLedger:
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettlementAnswer]:
         now = self._decided_at()
+        self.rows.know((s.newer for s in settlements if s.newer is not None), now)
         return [self._ending.settle_one(settlement, now) for settlement in settlements]
 
     async def close(self, verdicts: Sequence[Verdict]) -> Sequence[Closing | None]:

@@ -72,7 +72,8 @@ class OneClaim(Struct, frozen=True):
     """One of a batch."""
 
     who: int
-    losers: tuple[int, ...] = ()
+    #: with the body that each is said to have
+    losers: tuple[tuple[int, str], ...] = ()
     #: None: the one that is next by all that was told
     attempt: int | None = None
     deadline_ms: int = 60_000
@@ -116,7 +117,7 @@ class OneClaim(Struct, frozen=True):
             lease_ms=self.lease_ms,
             timeout_ms=1_000,
             reason="because",
-            losers=tuple(_identity(loser) for loser in self.losers),
+            losers=tuple(_identity(loser, digest=body) for loser, body in self.losers),
         )
         world.asked.append(made)
         return made
@@ -135,9 +136,9 @@ class Claims(Struct, frozen=True):
 
 
 class Settles(Struct, frozen=True):
-    """A batch of settlements, of claims by number."""
+    """A batch of settlements, of claims by number; and what newer one came, with its body."""
 
-    each: tuple[tuple[int, OutcomeKind, CloseReason | None], ...]
+    each: tuple[tuple[int, OutcomeKind, CloseReason | None, tuple[int, str] | None], ...]
 
     async def run(self, world: World) -> object:
         if not world.asked:
@@ -149,28 +150,29 @@ class Settles(Struct, frozen=True):
                     outcome=Outcome(kind=kind, code="c", detail="d", provider_ref="r"),
                     verdict=verdict,
                     verdict_detail="v",
+                    newer=None if newer is None else _identity(newer[0], digest=newer[1]),
                 )
-                for number, kind, verdict in self.each
+                for number, kind, verdict, newer in self.each
             ]
         )
 
 
 class Closes(Struct, frozen=True):
-    """A batch of verdicts: who, why, by whom, and whether it resolves an unknown attempt."""
+    """A batch of verdicts: who, why, by whom, whether it resolves an unknown attempt; the body."""
 
-    each: tuple[tuple[int, CloseReason, int | None, bool], ...]
+    each: tuple[tuple[int, CloseReason, int | None, bool, str], ...]
 
     async def run(self, world: World) -> object:
         return await world.ledger.close(
             [
                 Verdict(
-                    identity=_identity(who),
+                    identity=_identity(who, digest=body),
                     reason=reason,
                     detail="d",
                     winner=None if winner is None else _id(winner),
                     resolves=resolves,
                 )
-                for who, reason, winner, resolves in self.each
+                for who, reason, winner, resolves, body in self.each
             ]
         )
 
@@ -277,16 +279,17 @@ def _mostly(usual: T, *others: T) -> st.SearchStrategy[T]:
     return st.sampled_from([usual] * (4 * len(others)) + list(others))
 
 
+_BODIES = _mostly("", "body", "other")
 _ONE_CLAIM = st.builds(
     OneClaim,
     who=_WHO,
-    losers=st.lists(_WHO, max_size=3).map(tuple),
+    losers=st.lists(st.tuples(_WHO, _BODIES), max_size=3).map(tuple),
     attempt=_mostly(None, 1, 2, 3),
     deadline_ms=_mostly(60_000, 100, 2_000),
     lease_ms=st.sampled_from([500, 5_000]),
     shift=_mostly(0, 7),
     strange=_mostly(False, True),
-    digest=_mostly("", "body", "other"),
+    digest=_BODIES,
     account=st.sampled_from([ACCOUNT, ACCOUNT, _LIMITED, _SLOW]),
     cost=_mostly(1, 2, 9),
     lane=st.sampled_from(Lane),
@@ -307,8 +310,11 @@ _RECENT = st.integers(0, 5)
 _KIND = st.sampled_from(
     [*OutcomeKind, OutcomeKind.UNAVAILABLE] + [OutcomeKind.ACCEPTED, OutcomeKind.UNKNOWN] * 3
 )
-_SETTLES = st.builds(Settles, _some(st.tuples(_RECENT, _KIND, _mostly(None, CloseReason.FAILED))))
-_VERDICTS = st.tuples(_WHO, st.sampled_from(CloseReason), st.none() | _WHO, st.booleans())
+_NEWER = st.none() | st.none() | st.tuples(_WHO, _BODIES)
+_SETTLES = st.builds(
+    Settles, _some(st.tuples(_RECENT, _KIND, _mostly(None, CloseReason.FAILED), _NEWER))
+)
+_VERDICTS = st.tuples(_WHO, st.sampled_from(CloseReason), st.none() | _WHO, st.booleans(), _BODIES)
 _CANCELS = st.tuples(st.integers(0, 1), st.integers(8, 13), st.none() | _WHO | _WHO)
 _STEP: st.SearchStrategy[Step] = st.one_of(
     *[st.builds(Claims, _some(_ONE_CLAIM))] * 4,
@@ -336,13 +342,13 @@ def _repeated(draw: st.DrawFn) -> list[Step]:
     again = Claims((OneClaim(who, repeats=True),))
     steps: list[Step] = [
         again,
-        Settles(((0, OutcomeKind.UNKNOWN, None),)),
+        Settles(((0, OutcomeKind.UNKNOWN, None, draw(_NEWER)),)),
         *draw(_mostly([Parks(((who, 0),))], [])),
         *draw(st.lists(_STEP, max_size=1)),
         Resolves(((0, Finding.NOT_FOUND, True),)),
         again,
         *draw(st.lists(st.just(Resolves(((1, Finding.TAKEN, False),))) | _STEP, max_size=2)),
-        Settles(((0, draw(_KIND), draw(_mostly(None, CloseReason.FAILED))),)),
+        Settles(((0, draw(_KIND), draw(_mostly(None, CloseReason.FAILED)), draw(_NEWER)),)),
     ]
     return steps
 

@@ -14,6 +14,7 @@ from services.core.ledger import (
     LONGEST_LEASE_MS,
     Cancellation,
     ClaimRefused,
+    Finding,
     Identity,
     Settlement,
     Verdict,
@@ -28,6 +29,7 @@ from tests.conformance.ledgers import (
     identity,
     place,
     request,
+    resolved,
     settled,
 )
 
@@ -421,6 +423,50 @@ async def test_what_is_in_flight_when_a_newer_one_comes_is_let_go_and_says_so(
     )
     assert (closing.winner, closing.winner_origin) == (newer.identity.id, newer.identity.origin)
     assert (await claimed(bench.ledger, newer)).refused is None
+
+
+async def test_its_sender_may_know_of_the_newer_one_though_it_never_asked(bench: Bench) -> None:
+    """Of one process, which asks for one of a key at a time."""
+    older, newer = request(bench, identity(10)), identity(11)
+    await claimed(bench.ledger, older)
+    settlement = Settlement(
+        claim_id=older.claim_id, outcome=Outcome(kind=OutcomeKind.ACCEPTED), newer=newer
+    )
+    (answer,) = await bench.ledger.settle([settlement])
+    assert answer.closing is not None
+    assert answer.closing.detail == "in flight when a newer one came"
+    assert (answer.closing.winner, answer.closing.winner_origin) == (newer.id, newer.origin)
+    assert (await claimed(bench.ledger, request(bench, newer))).refused is None
+
+
+@pytest.mark.parametrize("strange", ["older", "of another key", "a second body"])
+async def test_only_what_is_newer_and_of_its_key_is_named(bench: Bench, strange: str) -> None:
+    used = identity(9, digest="a body")
+    await bench.ledger.close([Verdict(identity=used, reason=CloseReason.EXPIRED)])
+    newer = {
+        "older": identity(5),
+        "of another key": identity(11, "default:other:t"),
+        "a second body": Identity(id=used.id, key=KEY, origin=place(11), digest="another"),
+    }[strange]
+    asked = request(bench, identity(10))
+    await claimed(bench.ledger, asked)
+    settlement = Settlement(
+        claim_id=asked.claim_id, outcome=Outcome(kind=OutcomeKind.ACCEPTED), newer=newer
+    )
+    (answer,) = await bench.ledger.settle([settlement])
+    assert answer.closing is not None
+    assert (answer.closing.detail, answer.closing.winner) == ("", None)
+
+
+async def test_what_was_unknown_when_a_newer_one_came_says_so_when_it_ends(bench: Bench) -> None:
+    older, newer = request(bench, identity(10)), request(bench, identity(11))
+    await claimed(bench.ledger, older)
+    await claimed(bench.ledger, newer)
+    await settled(bench.ledger, older, OutcomeKind.UNKNOWN)
+    assert await resolved(bench.ledger, older, Finding.TAKEN) is CloseReason.SENT
+    (told,) = await bench.ledger.unannounced(1)
+    assert told.closing.detail == "looked; in flight when a newer one came"
+    assert told.closing.winner == newer.identity.id
 
 
 async def test_what_is_in_flight_when_a_newer_one_comes_and_is_not_taken_is_superseded(

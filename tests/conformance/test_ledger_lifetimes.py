@@ -105,6 +105,7 @@ async def test_p19_of_one_id_with_two_bodies_the_first_is_kept_and_the_second_a_
     (dead,) = answer.closings
     assert (dead.reason, dead.id) == (CloseReason.DEAD_LETTERED, id_from_origin(second.origin))
     assert "another body" in dead.detail
+    assert (dead.winner, dead.winner_origin) == (first.id, first.origin)
     assert await settled(bench.ledger, asked, OutcomeKind.ACCEPTED) is CloseReason.SENT
 
 
@@ -115,6 +116,39 @@ async def test_p19_a_second_body_is_told_apart_after_the_first_has_ended(bench: 
     one = await claimed(bench.ledger, request(bench, second))
     (two,) = await bench.ledger.close([Verdict(identity=second, reason=CloseReason.SUPPRESSED)])
     assert one.closings == (two,), "a replay says the same"
+
+
+async def test_p19_of_two_bodies_that_come_in_one_call_the_one_that_stands_first_is_kept(
+    bench: Bench,
+) -> None:
+    first = identity(10, digest="a body")
+    second = Identity(id=first.id, key=first.key, origin=place(12), digest="another")
+    answers = await bench.ledger.claim([request(bench, second), request(bench, first)])
+    assert [answer.refused for answer in answers] == [ClaimRefused.CONFLICT, None]
+
+
+async def test_a_grant_closes_no_loser_that_came_second_under_its_id(bench: Bench) -> None:
+    """It is no older version of the key, and is buried when it is asked for itself."""
+    first, newer = identity(10, digest="a body"), identity(13)
+    await bench.ledger.close([Verdict(identity=first, reason=CloseReason.EXPIRED)])
+    second = Identity(id=first.id, key=first.key, origin=place(12), digest="another")
+    assert (await claimed(bench.ledger, request(bench, newer, second))).closings == ()
+    buried = await claimed(bench.ledger, request(bench, second))
+    assert [closing.reason for closing in buried.closings] == [CloseReason.DEAD_LETTERED]
+
+
+async def test_a_record_that_is_read_under_another_key_is_not_the_second_of_itself(
+    bench: Bench,
+) -> None:
+    """It has no id but that of its place; meanwhile the catalogue gave its type another key."""
+    origin = place(10)
+    who = Identity(id=id_from_origin(origin), key=KEY, origin=origin)
+    await claimed(bench.ledger, asked := request(bench, who))
+    other = Identity(id=who.id, key=SupersessionKey("default:other:t"), origin=origin)
+    answer = await claimed(bench.ledger, request(bench, other))
+    assert (answer.refused, answer.closings) == (ClaimRefused.CONFLICT, ())
+    assert await bench.ledger.close([Verdict(identity=other, reason=CloseReason.FAILED)]) == [None]
+    assert await settled(bench.ledger, asked, OutcomeKind.ACCEPTED) is CloseReason.SENT
 
 
 async def test_an_id_used_for_another_key_is_a_conflict_that_leaves_the_first_alone(

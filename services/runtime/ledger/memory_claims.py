@@ -123,13 +123,14 @@ class Claiming:
     def _busy_until(
         self, row: NotificationRow, request: ClaimRequest, now: datetime
     ) -> datetime | None:
-        """Until when another claim keeps the key; a newer one that is kept out is remembered."""
+        """Until when another claim keeps the key; that one is told of a newer that is kept out."""
         key = self._rows.keys[row.key]
         until = key.open_until
         if until is None or now >= until or key.open_claim == request.claim_id:
             return None
-        if row.version > key.floor and row.version > key.next:
-            key.next, key.next_id = row.version, row.id
+        open_one = key.open_claim and self._rows.claims.get(key.open_claim)
+        if open_one:
+            self._rows.note_newer(self._rows.notifications[open_one[0]], row)
         return until
 
     def _instead(self, row: NotificationRow, request: ClaimRequest, now: datetime) -> _Stop | None:
@@ -220,8 +221,12 @@ class Claiming:
     def _close_losers(
         self, winner: NotificationRow, losers: Iterable[Identity], now: datetime
     ) -> tuple[Closing, ...]:
-        """Close what the grant supersedes; what is open, accepted or unknown keeps that."""
-        rows = {loser.id: self._rows.notifications[loser.id] for loser in losers}
+        """Close what the grant supersedes; what is open, accepted or unknown keeps that.
+
+        What came second under its id is not here to be closed.
+        """
+        known = [(loser, self._rows.notifications[loser.id]) for loser in losers]
+        rows = {row.id: row for loser, row in known if self._rows.conflict(row, loser) is None}
         older = [r for r in rows.values() if r.key == winner.key and r.version < winner.version]
         closings = []
         for row in sorted(older, key=lambda r: (r.version, r.id)):

@@ -9,6 +9,7 @@ from services.core.ledger import (
     Cancellation,
     Closing,
     Finding,
+    Identity,
     Resolution,
     Settlement,
     SettlementAnswer,
@@ -35,6 +36,7 @@ class Ending:
             return SettlementAnswer(claim_id=settlement.claim_id)
         row, attempt = found
         if attempt.outcome is None:
+            self._note_newer(row, settlement.newer)
             self._rows.end(row, attempt, settlement.outcome, now)
             self._close_settled(row, settlement, now)
         elif attempt.outcome is _UNKNOWN and settlement.outcome.kind is OutcomeKind.ACCEPTED:
@@ -42,12 +44,17 @@ class Ending:
             self._prove_taken(row, attempt, settlement.verdict_detail, now, resolves=True)
         return self._answer(settlement.claim_id)
 
+    def _note_newer(self, row: NotificationRow, newer: Identity | None) -> None:
+        known = None if newer is None else self._rows.notifications[newer.id]
+        if newer is not None and known is not None and not self._rows.conflict(known, newer):
+            self._rows.note_newer(row, known)
+
     def _close_settled(self, row: NotificationRow, settlement: Settlement, now: datetime) -> None:
         """The verdict that an attempt's end brings, if it does.
 
-        What was let go because it was in flight says so, and names the newer one.
+        What was let go because it was in flight says so.
         """
-        key, kind = self._rows.key_of(row, now), settlement.outcome.kind
+        kind = settlement.outcome.kind
         cancelled, detail = self._rows.cancelled(row), settlement.verdict_detail
         if row.closing is not None:
             return
@@ -55,9 +62,6 @@ class Ending:
             self._rows.put(row, CloseReason.SENT, TAKEN_BEFORE, None, now)
         elif kind is OutcomeKind.ACCEPTED and cancelled is not None:
             self._rows.put(row, CloseReason.SENT, f"in flight when {cancelled}", None, now)
-        elif kind is OutcomeKind.ACCEPTED and key.next > row.version:
-            told = "in flight when a newer one came"
-            self._rows.put(row, CloseReason.SENT, told, key.next_id, now)
         elif kind is OutcomeKind.ACCEPTED:
             self._rows.put(row, CloseReason.SENT, detail, None, now)
         elif kind is not _UNKNOWN and settlement.verdict is not None:

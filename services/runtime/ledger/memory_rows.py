@@ -64,9 +64,6 @@ class KeyRow(Struct, kw_only=True):
     #: the claim that nobody has settled, and until when it keeps the others out
     open_claim: ClaimId | None = None
     open_until: datetime | None = None
-    #: the newest version that was kept out, and whose it is
-    next: Version = OLDEST
-    next_id: NotificationId | None = None
 
     def cancel(self, upto: Version, now: datetime) -> None:
         """All versions up to this one are cancelled."""
@@ -91,6 +88,8 @@ class NotificationRow(Struct, kw_only=True):
     attempts: list[Attempt] = field(default_factory=list)
     #: an attempt was proved to be taken while a later one was open
     taken: bool = False
+    #: the newest of its key that came while it was in flight
+    newer: NotificationId | None = None
     closing: Closing | None = None
     announced: bool = True
 
@@ -183,12 +182,22 @@ class Rows(Struct, kw_only=True):
         return None
 
     def close_second(self, identity: Identity, why: str, now: datetime) -> Closing | None:
-        """A dead letter, under the id that its place in the log gives it."""
+        """A dead letter, under the id that its place in the log gives it; it names the first.
+
+        Where that is its own id it is the same record, under another key by now.
+        """
         id = id_from_origin(identity.origin)
         row = self.notifications.get(id) or self.add(id, identity)
-        if row.closing is None:
-            self.put(row, CloseReason.DEAD_LETTERED, why, None, now)
+        if row.closing is None and id != identity.id:
+            self.put(row, CloseReason.DEAD_LETTERED, why, identity.id, now)
         return row.closing
+
+    def note_newer(self, row: NotificationRow, newer: NotificationRow) -> None:
+        """A newer one of its key came while it is in flight; of several the newest counts."""
+        known = self.notifications.get(row.newer) if row.newer is not None else None
+        least = row.version if known is None else max(row.version, known.version)
+        if row.key == newer.key and row.closing is None and newer.version > least:
+            row.newer = newer.id
 
     def standing(self, row: NotificationRow, now: datetime) -> str | None:
         """What stands in the way of another attempt or of a verdict; None: nothing.
@@ -249,18 +258,24 @@ class Rows(Struct, kw_only=True):
         """Give it its verdict. A dead letter was never a valid version, so it raises no floor.
 
         An attempt that nobody can tell the outcome of makes every verdict unknown, but for one that
-        says what became of it.
+        says what became of it. What was let go because it was in flight when a newer one came says
+        so, and names it.
         """
         doubtful = not resolves and reason not in _TELL_WHAT_BECAME_OF_IT
         doubtful &= any(attempt.outcome is OutcomeKind.UNKNOWN for attempt in row.attempts)
+        told = CloseReason.UNKNOWN if doubtful else reason
+        detail = f"an attempt may have been taken; {detail}" if doubtful else detail
+        if told in _TELL_WHAT_BECAME_OF_IT and winner is None and row.newer is not None:
+            winner = row.newer
+            detail = "; ".join(filter(None, (detail, "in flight when a newer one came")))
         by = self.notifications.get(winner) if winner is not None else None
         row.closing = Closing(
             id=row.id,
             key=row.key,
             origin=row.origin,
-            reason=CloseReason.UNKNOWN if doubtful else reason,
+            reason=told,
             at=now,
-            detail=f"an attempt may have been taken; {detail}" if doubtful else detail,
+            detail=detail,
             winner=winner,
             winner_origin=None if by is None else by.origin,
         )

@@ -145,7 +145,12 @@ class PostgresLedger:
         return await self._rows("claim", ClaimAnswer, _json(bodies), _json(terms))
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[SettlementAnswer]:
-        return await self._rows("settle", SettlementAnswer, _json(settlements))
+        bodies = [
+            {**_builtins(settlement), "newer": newer and self._version(newer)}
+            for settlement in settlements
+            for newer in [settlement.newer]
+        ]
+        return await self._rows("settle", SettlementAnswer, _json(bodies))
 
     async def close(self, verdicts: Sequence[Verdict]) -> Sequence[Closing | None]:
         bodies = [

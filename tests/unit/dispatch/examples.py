@@ -36,6 +36,7 @@ def routed(
     key: str = "default:u:t",
     at: float = 0.0,
     deadline: float = 60.0,
+    digest: str = "",
     legs: tuple[Leg, ...] = (EMAIL_LEG, SMS_LEG),
 ) -> NotificationRouted:
     requested_at = datetime.fromtimestamp(START + at, UTC)
@@ -50,6 +51,7 @@ def routed(
         deadline=requested_at + timedelta(seconds=deadline),
         proposal=Proposal.SEND,
         legs=legs,
+        digest=digest,
     )
 
 
@@ -63,7 +65,8 @@ def candidate(
     lane: Lane = Lane.CRITICAL,
     record: int | None = None,
     legs: tuple[Leg, ...] = (EMAIL_LEG, SMS_LEG),
+    digest: str = "",
 ) -> Candidate:
-    event = routed(name, offset, key=key, at=at, deadline=deadline, legs=legs)
+    event = routed(name, offset, key=key, at=at, deadline=deadline, legs=legs, digest=digest)
     place = (("deliveries.queued.critical", 0), offset if record is None else record)
     return Candidate(event, (0, offset), lane, place)

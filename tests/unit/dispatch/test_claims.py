@@ -24,7 +24,7 @@ A_ALONE = replace(EMAIL_LEG, accounts=(A,))
 ACCOUNTS = {AccountName(name): Account(name=AccountName(name), provider="p") for name in "abs"}
 
 
-def _claims(
+def claims_of(
     memory: Memory,
     *candidates: Candidate,
     text: str = "hi",
@@ -46,7 +46,7 @@ def _claims(
 
 async def test_the_losers_of_a_grant_are_closed_with_it() -> None:
     memory = Memory()
-    claims = _claims(memory, candidate("old", 1), candidate("new", 2))
+    claims = claims_of(memory, candidate("old", 1), candidate("new", 2))
     (flight,) = await claims.claim(memory.state.table.choose(START, 10))
     assert flight.candidate.version == (0, 2)
     assert [event.reason for event in memory.told()] == [CloseReason.SUPERSEDED]
@@ -73,7 +73,7 @@ async def test_p12_losers_that_a_repeated_answer_leaves_out_are_not_forgotten(
 ) -> None:
     """The claim was carried out, its answer lost, and asked again it may name the grant only."""
     memory = Memory()
-    claims = _claims(memory, candidate("old", 1), candidate("new", 2))
+    claims = claims_of(memory, candidate("old", 1), candidate("new", 2))
     monkeypatch.setattr(memory.ledger, "claim", _Mute(memory.ledger).claim)
     (flight,) = await claims.claim(memory.state.table.choose(START, 10))
     memory.state.finish([flight.candidate])
@@ -112,7 +112,7 @@ async def test_what_has_no_room_goes_back_and_its_account_is_left_alone_until_th
 ) -> None:
     state = limited.state
     crowd = [candidate(f"n{n}", n, key=f"default:u{n}:t", legs=(A_ALONE,)) for n in range(8)]
-    claims = _claims(limited, *crowd, accounts=LIMITED)
+    claims = claims_of(limited, *crowd, accounts=LIMITED)
     flights = await claims.claim(state.table.choose(START, 10))
     assert len(flights) == 2
     assert len(state.table) == 8
@@ -125,7 +125,7 @@ async def test_what_has_no_room_goes_back_and_its_account_is_left_alone_until_th
 
 async def test_what_has_no_room_is_taken_by_the_next_account_of_its_leg(limited: Memory) -> None:
     crowd = [candidate(f"n{n}", n, key=f"default:u{n}:t") for n in range(4)]
-    claims = _claims(limited, *crowd, accounts=LIMITED)
+    claims = claims_of(limited, *crowd, accounts=LIMITED)
     first = await claims.claim(limited.state.table.choose(START, 10))
     second = await claims.claim(limited.state.table.choose(START, 10))
     assert [flight.account for flight in first + second] == [A, A, B, B]
@@ -138,7 +138,7 @@ async def test_a_claim_tells_the_lane_what_it_costs_and_when_it_could_be_sent(
     asked = _Asked(memory.ledger)
     text = candidate("text", 1, key="default:a:t", legs=(SMS_LEG,), lane=Lane.BULK)
     mail = candidate("mail", 2, key="default:b:t")
-    claims = _claims(memory, text, mail, text="x" * 200)
+    claims = claims_of(memory, text, mail, text="x" * 200)
     monkeypatch.setattr(memory.ledger, "claim", asked.claim)
     await claims.claim(memory.state.table.choose(START, 10))
     told = [(request.lane, request.cost) for request in asked.requests]
@@ -150,7 +150,7 @@ async def test_47_a_claim_tells_what_was_measured_of_its_accounts_deliveries(
     limited: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = _Asked(limited.ledger)
-    claims = _claims(limited, candidate("one", 1), accounts=LIMITED)
+    claims = claims_of(limited, candidate("one", 1), accounts=LIMITED)
     monkeypatch.setattr(limited.ledger, "claim", asked.claim)
     for seconds in [0.1, 0.35] * 30:
         limited.state.jitters.told(A, 0.0, seconds)
@@ -163,7 +163,7 @@ async def test_p12_each_question_says_how_often_it_was_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     memory = Memory()
-    claims = _claims(memory, candidate("one", 1))
+    claims = claims_of(memory, candidate("one", 1))
     asked = _Asked(memory.ledger)
     monkeypatch.setattr(memory.ledger, "claim", asked.claim)
     monkeypatch.setattr(memory.ledger, "claim", _Mute(memory.ledger).claim)
@@ -172,7 +172,7 @@ async def test_p12_each_question_says_how_often_it_was_asked(
 
 
 async def test_a_flight_of_an_account_with_a_quota_leaves_within_its_cell(limited: Memory) -> None:
-    claims = _claims(limited, candidate("one", 1), accounts=LIMITED)
+    claims = claims_of(limited, candidate("one", 1), accounts=LIMITED)
     (flight,) = await claims.claim(limited.state.table.choose(START, 10))
     attempt = flight.attempt
     assert attempt.opens_at is not None

@@ -73,6 +73,60 @@ def test_p2_a_repeat_of_an_older_id_keeps_its_first_version(table: PendingTable)
     assert choice.candidate.id == notification_id("B")
 
 
+def test_p19_a_second_body_under_an_id_waits_behind_the_first(table: PendingTable) -> None:
+    for offset, body in ((10, "one"), (12, "two"), (13, "one"), (14, "two")):
+        table.absorb(candidate("A", offset, digest=body), START)
+    assert len(table) == 3
+    (first,) = table.choose(START, 10)
+    assert (first.candidate.routed.digest, first.losers) == ("one", ())
+    assert table.choose(START, 10) == []
+    assert [offset for _, offset in table.finish(first.candidate, START)] == [10, 13]
+    (second,) = table.choose(START, 10)
+    assert second.candidate.routed.digest == "two"
+    assert [offset for _, offset in table.finish(second.candidate, START)] == [12, 14]
+    assert len(table) == 0
+
+
+def test_p19_a_second_body_supersedes_nothing_while_the_first_waits(table: PendingTable) -> None:
+    """A@10, B@11, A'@12: B is the newest, and A is what it takes the place of."""
+    for name, offset, body in (("A", 10, "one"), ("B", 11, ""), ("A", 12, "two")):
+        table.absorb(candidate(name, offset, digest=body), START)
+    (choice,) = table.choose(START, 10)
+    assert choice.candidate.id == notification_id("B")
+    assert [loser.routed.digest for loser in choice.losers] == ["one"]
+
+
+def test_a_partition_that_goes_takes_with_it_what_waits_behind_another(
+    table: PendingTable,
+) -> None:
+    for offset, body in ((1, "one"), (2, "two")):
+        table.absorb(candidate("A", offset, digest=body), START)
+    (choice,) = table.choose(START, 10)
+    table.forget([("deliveries.queued.critical", 0)], but_out=True)
+    assert len(table) == 1
+    table.forget([("deliveries.queued.critical", 0)])
+    table.put_back(choice.candidate, START)
+    assert len(table) == 0
+
+
+def test_one_that_is_done_elsewhere_takes_no_other_body_with_it(table: PendingTable) -> None:
+    """As a loser that was forgotten, and whose place a second body has taken meanwhile."""
+    table.absorb(candidate("A", 2, digest="two"), START)
+    assert [offset for _, offset in table.finish(candidate("A", 1, digest="one"), START)] == [1]
+    assert len(table) == 1
+
+
+def test_the_newer_one_that_came_meanwhile_is_known(table: PendingTable) -> None:
+    table.absorb(candidate("first", 1), START)
+    (choice,) = table.choose(START, 10)
+    assert table.newer_than(choice.candidate) is None
+    for name, offset in (("second", 2), ("third", 3)):
+        table.absorb(candidate(name, offset), START)
+    newer = table.newer_than(choice.candidate)
+    assert newer is not None
+    assert newer.id == notification_id("third")
+
+
 def test_p2_losers_revive_when_the_winner_turns_out_to_be_a_repeat(table: PendingTable) -> None:
     table.absorb(candidate("B", 11), START)
     table.absorb(candidate("A", 12), START)

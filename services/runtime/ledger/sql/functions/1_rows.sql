@@ -123,7 +123,8 @@ $$;
 
 -- Give a locked notification its verdict, and raise its key's floor. A dead letter was never a valid
 -- version of its key, so it raises nothing. An attempt that nobody can tell the outcome of makes
--- every verdict unknown, but for one that says what became of it.
+-- every verdict unknown, but for one that says what became of it. What was let go because it was in
+-- flight when a newer one came says so, and names it.
 CREATE OR REPLACE FUNCTION ledger.put_closing(
     n ledger.notifications, p_reason text, p_detail text, p_winner uuid, p_at timestamptz,
     resolves boolean DEFAULT false
@@ -135,6 +136,10 @@ BEGIN
        AND EXISTS (SELECT FROM ledger.attempts a WHERE a.id = n.id AND a.outcome = 'unknown') THEN
         p_reason := 'unknown';
         p_detail := 'an attempt may have been taken; ' || p_detail;
+    END IF;
+    IF p_reason IN ('sent', 'unknown') AND p_winner IS NULL AND n.newer IS NOT NULL THEN
+        p_winner := n.newer;
+        p_detail := concat_ws('; ', nullif(p_detail, ''), 'in flight when a newer one came');
     END IF;
     IF p_winner IS NOT NULL THEN
         SELECT * INTO w FROM ledger.notifications t WHERE t.id = p_winner;
@@ -201,20 +206,34 @@ LANGUAGE sql IMMUTABLE AS $$
                 THEN 'its id was used before, with another body' END;
 $$;
 
--- What came second under an id is a dead letter, under the id that its place in the log gives it.
+-- A newer one of its key came while this one is in flight; of several the newest counts.
+CREATE OR REPLACE FUNCTION ledger.note_newer(p_id uuid, w ledger.notifications) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE ledger.notifications t SET newer = w.id
+    WHERE t.id = p_id AND t.key = w.key AND t.closed_as IS NULL
+      AND (t.generation, t."offset") < (w.generation, w."offset")
+      AND NOT EXISTS (SELECT FROM ledger.notifications o WHERE o.id = t.newer
+                      AND (o.generation, o."offset") >= (w.generation, w."offset"));
+$$;
+
+-- What came second under an id is a dead letter, under the id that its place in the log gives it,
+-- and names the first. Where that is its own id it is the same record, under another key by now.
 CREATE OR REPLACE FUNCTION ledger.close_second(identity jsonb, why text, now timestamptz)
 RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     n ledger.notifications;
     own uuid := (identity ->> 'stand_in')::uuid;
 BEGIN
+    IF own = (identity ->> 'id')::uuid THEN
+        RETURN ledger.closing(ledger.notification(own));
+    END IF;
     INSERT INTO ledger.notifications (id, key, topic_id, partition, generation, "offset")
     VALUES (own, identity ->> 'key', identity ->> 'topic_id', (identity ->> 'partition')::integer,
         (identity ->> 'generation')::integer, (identity ->> 'offset')::bigint)
     ON CONFLICT DO NOTHING;
     SELECT * INTO n FROM ledger.notifications t WHERE t.id = own FOR UPDATE;
     IF n.closed_as IS NULL THEN
-        n := ledger.put_closing(n, 'dead_lettered', why, NULL, now);
+        n := ledger.put_closing(n, 'dead_lettered', why, (identity ->> 'id')::uuid, now);
     END IF;
     RETURN ledger.closing(n);
 END $$;

@@ -28,12 +28,14 @@ DECLARE
     -- open under this very claim id: its maker had no answer, so it cannot have begun
     own boolean := false;
     why text;
+    second jsonb;
 BEGIN
     SELECT * INTO n FROM ledger.notifications t WHERE t.id = (r -> 'identity' ->> 'id')::uuid;
     why := ledger.conflict(n, r -> 'identity');
     IF why IS NOT NULL THEN
-        RETURN jsonb_build_object('refused', 'conflict',
-            'closings', jsonb_build_array(ledger.close_second(r -> 'identity', why, now)));
+        second := ledger.close_second(r -> 'identity', why, now);
+        RETURN jsonb_build_object('refused', 'conflict', 'closings',
+            CASE WHEN second IS NULL THEN '[]' ELSE jsonb_build_array(second) END);
     END IF;
     IF n.closed_as IS NOT NULL THEN
         RETURN ledger.refuse_closed(n);
@@ -114,12 +116,10 @@ CREATE OR REPLACE FUNCTION ledger.key(p_key text) RETURNS ledger.keys LANGUAGE s
     SELECT k FROM ledger.keys k WHERE k.key = p_key;
 $$;
 
--- A newer one asked while an older one was in flight: what becomes of the older is to say so.
+-- It asks while another of its key is in flight: what becomes of that one is to say so.
 CREATE OR REPLACE FUNCTION ledger.keep_out(n ledger.notifications, k ledger.keys) RETURNS void
 LANGUAGE sql AS $$
-    UPDATE ledger.keys SET next_generation = n.generation, next_offset = n."offset", next_id = n.id
-    WHERE key = k.key AND (n.generation, n."offset") > (k.floor_generation, k.floor_offset)
-      AND (n.generation, n."offset") > (k.next_generation, k.next_offset);
+    SELECT ledger.note_newer(a.id, n) FROM ledger.attempts a WHERE a.claim_id = k.open_claim;
 $$;
 
 -- The verdict that it gets instead of a claim, if it does.
@@ -195,7 +195,7 @@ BEGIN
 END $$;
 
 -- Close the older ones that a granted claim supersedes. One whose own attempt is open, accepted or
--- unknown keeps that: it is not here to be closed.
+-- unknown keeps that: it is not here to be closed. Nor is one that came second under its id.
 CREATE OR REPLACE FUNCTION ledger.close_losers(
     winner ledger.notifications, losers jsonb, now timestamptz
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -203,9 +203,10 @@ DECLARE
     n ledger.notifications;
     closings jsonb := '[]';
 BEGIN
-    FOR n IN SELECT t.* FROM ledger.notifications t
-             WHERE t.id IN (SELECT (l ->> 'id')::uuid FROM jsonb_array_elements(losers) l)
-               AND t.key = winner.key AND t.id <> winner.id
+    FOR n IN SELECT DISTINCT ON (t.generation, t."offset", t.id) t.*
+             FROM jsonb_array_elements(losers) l
+             JOIN ledger.notifications t ON t.id = (l ->> 'id')::uuid
+             WHERE t.key = winner.key AND t.id <> winner.id AND ledger.conflict(t, l) IS NULL
                AND (t.generation, t."offset") < (winner.generation, winner."offset")
              ORDER BY t.generation, t."offset", t.id
     LOOP

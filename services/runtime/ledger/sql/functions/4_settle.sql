@@ -1,5 +1,5 @@
--- settle: [{claim_id, outcome: {kind, code, detail, provider_ref}, verdict, verdict_detail}]; an
--- answer a settlement, in order. A claim that another has called unknown meanwhile stays so, unless
+-- settle: [{claim_id, outcome: {kind, code, detail, provider_ref}, verdict, verdict_detail, newer:
+-- identity}]; an answer a settlement, in order. A claim that another has called unknown meanwhile stays so, unless
 -- its own sender now knows that it was accepted.
 CREATE OR REPLACE FUNCTION ledger.settle(settlements jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
@@ -8,22 +8,24 @@ DECLARE
     s jsonb;
 BEGIN
     PERFORM ledger.require_life();
-    now := ledger.lock_claims(settlements);
+    now := ledger.lock_claims(settlements, jsonb_path_query_array(
+        settlements, '$[*].newer ? (@.type() == "object")'));
     FOR s IN SELECT value FROM jsonb_array_elements(settlements) LOOP
         RETURN NEXT ledger.settle_one(s, now)
                     || jsonb_build_object('claim_id', s ->> 'claim_id');
     END LOOP;
 END $$;
 
--- Lock the notifications of these claims, and their keys; the time.
-CREATE OR REPLACE FUNCTION ledger.lock_claims(claims jsonb) RETURNS timestamptz
+-- Lock the notifications of these claims, and their keys, with some others; the time.
+CREATE OR REPLACE FUNCTION ledger.lock_claims(claims jsonb, others jsonb)
+RETURNS timestamptz
 LANGUAGE plpgsql AS $$
 DECLARE
     ids uuid[] := ARRAY(SELECT (e ->> 'claim_id')::uuid FROM jsonb_array_elements(claims) e);
 BEGIN
     RETURN ledger.lock_rows((
         SELECT coalesce(jsonb_agg(jsonb_build_object('id', a.id, 'key', a.key)), '[]')
-        FROM ledger.attempts a WHERE a.claim_id = ANY (ids)));
+        FROM ledger.attempts a WHERE a.claim_id = ANY (ids)) || others);
 END $$;
 
 CREATE OR REPLACE FUNCTION ledger.settle_one(s jsonb, now timestamptz) RETURNS jsonb
@@ -36,6 +38,10 @@ BEGIN
     SELECT * INTO a FROM ledger.attempts t WHERE t.claim_id = (s ->> 'claim_id')::uuid;
     IF NOT FOUND THEN
         RETURN '{}';
+    END IF;
+    IF a.outcome IS NULL AND s -> 'newer' <> 'null' THEN
+        PERFORM ledger.note_newer(a.id, w) FROM ledger.notifications w
+        WHERE w.id = (s -> 'newer' ->> 'id')::uuid AND ledger.conflict(w, s -> 'newer') IS NULL;
     END IF;
     SELECT * INTO n FROM ledger.notifications t WHERE t.id = a.id;
     IF a.outcome IS NULL THEN
@@ -56,14 +62,13 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- The verdict that an attempt's end brings, if it does. What was let go because it was in flight
--- says so, and names the newer one.
+-- says so.
 CREATE OR REPLACE FUNCTION ledger.close_settled(
     n ledger.notifications, kind text, verdict text, detail text, now timestamptz
 ) RETURNS ledger.notifications LANGUAGE plpgsql AS $$
 DECLARE
     k ledger.keys;
     cancelled text;
-    newer uuid;
 BEGIN
     IF n.closed_as IS NOT NULL THEN
         RETURN n;
@@ -84,11 +89,8 @@ BEGIN
     END IF;
     IF cancelled IS NOT NULL THEN
         detail := 'in flight when ' || cancelled;
-    ELSIF (k.next_generation, k.next_offset) > (n.generation, n."offset") THEN
-        detail := 'in flight when a newer one came';
-        newer := k.next_id;
     END IF;
-    RETURN ledger.put_closing(n, 'sent', detail, newer, now);
+    RETURN ledger.put_closing(n, 'sent', detail, NULL, now);
 END $$;
 
 -- An attempt that was unknown turns out to be taken: that is its notification's end, but for a later
@@ -116,7 +118,7 @@ DECLARE
     r jsonb;
 BEGIN
     PERFORM ledger.require_life();
-    now := ledger.lock_claims(resolutions);
+    now := ledger.lock_claims(resolutions, '[]');
     FOR r IN SELECT value FROM jsonb_array_elements(resolutions) LOOP
         RETURN NEXT ledger.resolve_one(r, now)
                     || jsonb_build_object('claim_id', r ->> 'claim_id');

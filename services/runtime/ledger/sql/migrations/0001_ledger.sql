@@ -66,10 +66,6 @@ CREATE TABLE ledger.keys (
     -- the claim that nobody has settled, and until when it keeps the others out
     open_claim        uuid,
     open_until        timestamptz,
-    -- the newest version that was kept out, and whose it is
-    next_generation   integer NOT NULL DEFAULT -1,
-    next_offset       bigint NOT NULL DEFAULT -1,
-    next_id           uuid,
     -- when anything of it was last decided; not indexed, since it changes with every claim
     touched_at        timestamptz NOT NULL
 );
@@ -87,6 +83,8 @@ CREATE TABLE ledger.notifications (
     attempts     integer NOT NULL DEFAULT 0,
     -- an attempt was proved to be taken while a later one was open
     taken        boolean NOT NULL DEFAULT false,
+    -- the newest of its key that came while it was in flight
+    newer        uuid,
     closed_as    text,
     closed_at    timestamptz,
     closed_detail text NOT NULL DEFAULT '',

@@ -1,0 +1,71 @@
+"""What came second under an id: the ledger closes it as a dead letter, and this writes it as one.
+
+Its verdict stands under an id of its own, that of its place in the log, and names the first. The
+first goes on as if nothing had come.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from services.core.errors import PoisonEvent
+from services.core.ledger import Closing
+from services.core.record import Record
+from services.dispatch.pending import Candidate
+from services.dispatch.state import DispatchState
+from services.runtime.dead_letters import dead_letter
+from services.runtime.logs import get_logger
+from services.runtime.metrics import DEAD_LETTERS
+from services.runtime.producer import OutRecord
+
+__all__ = ["Second", "bury", "seconds_of"]
+
+
+class Second(Struct, frozen=True):
+    """A candidate that is not the first of its id, and its verdict."""
+
+    candidate: Candidate
+    closing: Closing
+
+
+def seconds_of(candidate: Candidate, closings: Iterable[Closing | None]) -> list[Second]:
+    """What the ledger's closings of a candidate make of it; a closing of its own id is no such."""
+    others = (closing for closing in closings if closing is not None and closing.id != candidate.id)
+    return [Second(candidate, closing) for closing in others]
+
+
+async def bury(state: DispatchState, seconds: Sequence[Second]) -> None:
+    """Write each of their records to the dead letters, until Kafka has acknowledged them all."""
+    if not seconds:
+        return
+    await state.log.append([letter for second in seconds for letter in _letters(second, state)])
+    for second in seconds:
+        get_logger().warning(
+            "id_used_before",
+            notification=str(second.candidate.id),
+            dead_letter=str(second.closing.id),
+        )
+
+
+def _letters(second: Second, state: DispatchState) -> Iterable[OutRecord]:
+    routed, closing = second.candidate.routed, second.closing
+    error = PoisonEvent(
+        "id_used_before",
+        f"{closing.detail}: give each notification an id of its own; what has"
+        f" {routed.notification_id} goes on as it was",
+    )
+    value = state.log.encode(routed)
+    for (topic, partition), offset in second.candidate.places:
+        DEAD_LETTERS.labels("dispatch", error.cause).inc()
+        record = Record(
+            topic=topic,
+            topic_id="",
+            partition=partition,
+            offset=offset,
+            key=routed.key.encode(),
+            value=value,
+            timestamp=routed.requested_at,
+        )
+        origin = msgspec.json.encode(routed.origin).decode()
+        yield dead_letter(record, error, id=str(closing.id), origin=origin)
