@@ -152,6 +152,8 @@ class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     over_at: datetime | None = None
     #: in the units of the account's quota
     cost: int = 1
+    #: of the body that its id stands for; a ledger that was set back knows a second one by it
+    digest: str = ""
 
 
 class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -184,6 +186,8 @@ class NotificationClosed(Struct, frozen=True, kw_only=True, tag_field="event", t
     winner_origin: Origin | None = None
     #: where the notification was first seen itself
     origin: Origin | None = None
+    #: of the body that its id stands for
+    digest: str = ""
 
 
 class ReceiptReceived(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):

@@ -105,6 +105,8 @@ class Closing(Struct, frozen=True, kw_only=True):
     #: what superseded it, came while it was in flight, or has its id
     winner: NotificationId | None = None
     winner_origin: Origin | None = None
+    #: of the body that its id stands for
+    digest: str = ""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -126,8 +128,9 @@ class Attempt(Struct, frozen=True, kw_only=True):
     #: of an account with a quota: no first byte leaves before this
     opens_at: datetime | None = None
     cost: int = 1
-    #: where its notification was first seen
+    #: where its notification was first seen, and of the body that its id stands for
     origin: Origin | None = None
+    digest: str = ""
     reason: str = ""
     outcome: OutcomeKind | None = None
     settled_at: datetime | None = None

@@ -26,6 +26,7 @@ def started(attempt: Attempt) -> AttemptStarted:
         opens_at=attempt.opens_at,
         over_at=attempt.over_at,
         cost=attempt.cost,
+        digest=attempt.digest,
     )
 
 
@@ -59,4 +60,5 @@ def closed(closing: Closing) -> NotificationClosed:
         winner=closing.winner,
         winner_origin=closing.winner_origin,
         origin=closing.origin,
+        digest=closing.digest,
     )

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from services.core.events import AttemptSettled, AttemptStarted, CloseReason, NotificationClosed
 from services.core.identifiers import ClaimId
@@ -154,6 +155,19 @@ async def test_p14_a_lost_claim_whose_sender_is_gone_is_unknown_not_free(
     assert (abandoned.claim_id, abandoned.outcome) == (asked.claim_id, OutcomeKind.UNKNOWN)
     again = await claimed(bench.ledger, request(bench, asked.identity, attempt=2))
     assert again.refused is ClaimRefused.UNKNOWN
+
+
+@pytest.mark.parametrize("kind", [None, OutcomeKind.ACCEPTED])
+async def test_p14_of_an_id_that_only_the_log_knows_a_second_body_is_told_apart(
+    bench: Bench, said: Said, kind: OutcomeKind | None
+) -> None:
+    asked = request(bench, identity(10, digest="a body"))
+    await said.claim(asked)
+    if kind is not None:
+        await said.settle(asked, kind)
+    await said.made_whole()
+    second = replace(asked.identity, origin=place(12), digest="another")
+    assert (await claimed(bench.ledger, request(bench, second))).refused is ClaimRefused.CONFLICT
 
 
 async def test_p14_what_the_log_says_was_sent_is_answered_as_it_was(

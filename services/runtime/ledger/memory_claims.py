@@ -63,7 +63,7 @@ class Claiming:
             return replace(answer, refused=ClaimRefused.CONFLICT, closings=closings)
         if row.closing is not None:
             return _refused_closed(answer, row)
-        row.digest = row.digest or request.identity.digest
+        row.know_body(request.identity.digest)
         last = row.last
         # open under this very claim id: its maker had no answer, so it cannot have begun
         own = last is not None and last.outcome is None and last.claim_id == request.claim_id
@@ -198,6 +198,7 @@ class Claiming:
             id=row.id,
             key=row.key,
             origin=row.origin,
+            digest=row.digest,
             attempt=len(row.attempts) + 1 if own is None else own.attempt,
             claim_id=request.claim_id,
             leg=request.leg,

@@ -76,6 +76,7 @@ class Restoring:
             id=row.id,
             key=row.key,
             origin=row.origin,
+            digest=row.digest,
             reason=event.reason,
             at=event.at,
             detail=event.detail,
@@ -98,7 +99,8 @@ class Restoring:
 
 
 def _identity(event: AttemptStarted | NotificationClosed) -> Identity:
-    return Identity(id=event.notification_id, key=event.key, origin=event.origin or _NOWHERE)
+    origin = event.origin or _NOWHERE
+    return Identity(id=event.notification_id, key=event.key, origin=origin, digest=event.digest)
 
 
 def _attempt(start: AttemptStarted, row: NotificationRow) -> Attempt:
@@ -106,6 +108,7 @@ def _attempt(start: AttemptStarted, row: NotificationRow) -> Attempt:
         id=row.id,
         key=start.key,
         origin=row.origin,
+        digest=row.digest,
         attempt=start.attempt,
         claim_id=start.claim_id,
         leg=start.leg,

@@ -97,6 +97,12 @@ class NotificationRow(Struct, kw_only=True):
     def last(self) -> Attempt | None:
         return self.attempts[-1] if self.attempts else None
 
+    def know_body(self, digest: str) -> None:
+        """The first that is told is what its id stands for."""
+        if digest and not self.digest:
+            self.digest = digest
+            self.attempts = [replace(attempt, digest=digest) for attempt in self.attempts]
+
 
 class ParkedRow(Struct, kw_only=True):
     """One notification that waits, and no record of the log holds it."""
@@ -273,6 +279,7 @@ class Rows(Struct, kw_only=True):
             id=row.id,
             key=row.key,
             origin=row.origin,
+            digest=row.digest,
             reason=told,
             at=now,
             detail=detail,

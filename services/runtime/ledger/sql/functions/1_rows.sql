@@ -90,7 +90,8 @@ $$;
 CREATE OR REPLACE FUNCTION ledger.closing(n ledger.notifications) RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN n.closed_as IS NOT NULL THEN jsonb_strip_nulls(jsonb_build_object(
-        'id', n.id, 'key', n.key, 'origin', ledger.place(n), 'reason', n.closed_as,
+        'id', n.id, 'key', n.key, 'origin', ledger.place(n), 'digest', n.digest,
+        'reason', n.closed_as,
         'at', n.closed_at, 'detail', n.closed_detail, 'winner', n.winner,
         'winner_origin', CASE WHEN n.winner_offset IS NOT NULL THEN jsonb_build_object(
             'topic_id', n.winner_topic_id, 'partition', n.winner_partition,
@@ -100,7 +101,7 @@ $$;
 -- An attempt as JSON: its columns have the names of the struct's fields.
 CREATE OR REPLACE FUNCTION ledger.as_json(a ledger.attempts, n ledger.notifications) RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT to_jsonb(a) || jsonb_build_object('origin', ledger.place(n));
+    SELECT to_jsonb(a) || jsonb_build_object('origin', ledger.place(n), 'digest', n.digest);
 $$;
 
 CREATE OR REPLACE FUNCTION ledger.attempts_of(n ledger.notifications) RETURNS jsonb

@@ -41,7 +41,8 @@ BEGIN
         RETURN ledger.refuse_closed(n);
     END IF;
     IF n.digest = '' AND r -> 'identity' ->> 'digest' <> '' THEN
-        UPDATE ledger.notifications SET digest = r -> 'identity' ->> 'digest' WHERE id = n.id;
+        UPDATE ledger.notifications t SET digest = r -> 'identity' ->> 'digest'
+        WHERE t.id = n.id RETURNING * INTO n;
     END IF;
     IF n.attempts > 0 THEN
         SELECT * INTO last FROM ledger.attempts t
