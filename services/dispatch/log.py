@@ -1,7 +1,7 @@
 """Dispatch's side of the log: events to ``deliveries.attempts``, acknowledged or tried again."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from services.core.bounds import ClockBounds
 from services.core.errors import Retryable

@@ -36,11 +36,14 @@ def seconds_of(candidate: Candidate, closings: Iterable[Closing | None]) -> list
 
 
 async def bury(state: DispatchState, seconds: Sequence[Second]) -> None:
-    """Write each of their records to the dead letters, until Kafka has acknowledged them all."""
-    if not seconds:
-        return
-    await state.log.append([letter for second in seconds for letter in _letters(second, state)])
-    for second in seconds:
+    """Write the dead letters, until Kafka has acknowledged them all.
+
+    A repeat of a second body is a repeat: one letter stands for all that came in the meantime.
+    """
+    # without a record left it is another's to bury: its partition has gone
+    ours = [second for second in seconds if second.candidate.places]
+    await state.log.append([_letter(second, state) for second in ours])
+    for second in ours:
         get_logger().warning(
             "id_used_before",
             notification=str(second.candidate.id),
@@ -48,24 +51,23 @@ async def bury(state: DispatchState, seconds: Sequence[Second]) -> None:
         )
 
 
-def _letters(second: Second, state: DispatchState) -> Iterable[OutRecord]:
+def _letter(second: Second, state: DispatchState) -> OutRecord:
     routed, closing = second.candidate.routed, second.closing
     error = PoisonEvent(
         "id_used_before",
         f"{closing.detail}: give each notification an id of its own; what has"
         f" {routed.notification_id} goes on as it was",
     )
-    value = state.log.encode(routed)
-    for (topic, partition), offset in second.candidate.places:
-        DEAD_LETTERS.labels("dispatch", error.cause).inc()
-        record = Record(
-            topic=topic,
-            topic_id="",
-            partition=partition,
-            offset=offset,
-            key=routed.key.encode(),
-            value=value,
-            timestamp=routed.requested_at,
-        )
-        origin = msgspec.json.encode(routed.origin).decode()
-        yield dead_letter(record, error, id=str(closing.id), origin=origin)
+    DEAD_LETTERS.labels("dispatch", error.cause).inc()
+    (topic, partition), offset = second.candidate.places[0]
+    record = Record(
+        topic=topic,
+        topic_id="",
+        partition=partition,
+        offset=offset,
+        key=routed.key.encode(),
+        value=state.log.encode(routed),
+        timestamp=routed.requested_at,
+    )
+    origin = msgspec.json.encode(routed.origin).decode()
+    return dead_letter(record, error, id=str(closing.id), origin=origin)

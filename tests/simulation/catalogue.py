@@ -75,7 +75,7 @@ _CATALOGUE = parse_catalogue(
 )
 _TEMPLATES = Templates(
     {
-        TemplateName(type, channel, "en", part): "hello"
+        TemplateName(type, channel, "en", part): "{{ words }}"
         for type, channel in (
             (RESET, Channel.EMAIL),
             (RESET, Channel.SMS),

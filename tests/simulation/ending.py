@@ -38,7 +38,12 @@ def _everything_is_closed(world: World) -> None:
             oracle.blame("I1", f"{name} was accepted and never closed")
         elif id not in oracle.published:
             oracle.blame("I1", f"{name} is closed as {closing.reason}, and nobody was told")
-    for id in oracle.closings.keys() - oracle.asked.keys() - oracle.dead.keys():
+    for second in set(oracle.seconds.values()):
+        told = [id for id in oracle.published if oracle.seconds.get(id) == second]
+        if not told:
+            oracle.blame("I1", f"of another body of {oracle.name(second.id)} nobody was told")
+    known = oracle.asked.keys() | oracle.dead.keys() | oracle.seconds.keys()
+    for id in oracle.closings.keys() - known:
         oracle.blame("I1", f"{oracle.name(id)} was never asked for, and is closed")
 
 

@@ -37,7 +37,12 @@ from services.core.ledger import Cancellation as LedgerCancellation
 from services.core.outcomes import OUTCOMES, OutcomeKind
 from services.core.quota import LENGTH_US, Per
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
-from services.core.requested import Cancellation, IdentifiedRequest, read_requested
+from services.core.requested import (
+    Cancellation,
+    IdentifiedRequest,
+    digest_of,
+    read_requested,
+)
 from services.core.restoring import QUIET_MS
 from services.core.topics import ATTEMPTS, DEAD_LETTERS, RECEIPTS, lane_of, requested
 from services.runtime.codec import Codec
@@ -46,7 +51,7 @@ from services.runtime.memory import MemoryLog
 from tests.simulation.catalogue import ALERT
 from tests.simulation.vendors import SETTLING_S, Shipment, Watch
 
-__all__ = ["START", "Asked", "Cue", "Oracle", "Shot", "Version"]
+__all__ = ["START", "Asked", "Cue", "Oracle", "Second", "Shot", "Version"]
 
 #: types that say so; the catalogue is not asked, as a planted bug may have changed its mind
 REPEATING = (ALERT,)
@@ -75,6 +80,16 @@ class Asked(msgspec.Struct, frozen=True):
     key: str
     version: Version
     deadline: float
+    #: of its body, and what that says
+    digest: str
+    words: object
+
+
+class Second(msgspec.Struct, frozen=True):
+    """A request under an id that stands for another body already."""
+
+    id: NotificationId
+    digest: str
 
 
 class Shot(msgspec.Struct):
@@ -126,6 +141,8 @@ class Oracle(Watch):
         self.by_key: dict[str, list[Asked]] = defaultdict(list)
         #: what will never be understood, under the id of its record's own
         self.dead: dict[NotificationId, Record] = {}
+        #: under the id of its record's own, too
+        self.seconds: dict[NotificationId, Second] = {}
         #: cancels as the log has them, and as the ledger took them
         self.cancels: list[tuple[str, Version, NotificationId | None]] = []
         self.raised: list[tuple[str, Version, NotificationId | None]] = []
@@ -145,6 +162,8 @@ class Oracle(Watch):
         self._was_parked: set[NotificationId] = set()
         self._passed_on: set[Origin] = set()
         self._buried: set[tuple[str, int, int]] = set()
+        #: second bodies under an id
+        self._buried_bodies: set[tuple[NotificationId, str]] = set()
         self._generations: dict[str, int] = {}
         self._names: dict[object, str] = {}
         self._limits: Mapping[AccountName, Mapping[Per, int]] = {
@@ -205,12 +224,19 @@ class Oracle(Watch):
             place = (headers["lastword.topic"], headers["lastword.partition"])
             source, number = (part.decode() for part in place)
             self._buried.add((source, int(number), int(headers["lastword.offset"])))
+            if headers["lastword.cause"] == b"id_used_before":
+                self._bury_body(record)
         elif topic == RECEIPTS:
             self._receipt(record)
         elif topic.startswith("notifications.requested."):
             self._request(record)
         elif lane_of(topic) is not None:
             self._proposal(record)
+
+    def _bury_body(self, record: Record) -> None:
+        event = self._codec.decode(record.value or b"")
+        assert isinstance(event, NotificationRouted)
+        self._buried_bodies.add((event.notification_id, event.digest))
 
     def _request(self, record: Record) -> None:
         try:
@@ -227,11 +253,21 @@ class Oracle(Watch):
             self.say(f"cancel of {read.id and self.name(read.id)} {read.key} @{version}")
         elif isinstance(read, IdentifiedRequest):
             self.say(f"request {self.name(read.id)} of {read.key} @{version}")
-            if read.id not in self.asked:
-                deadline = _first_appended(record) + timedelta(milliseconds=read.type.deadline_ms)
-                asked = Asked(read.id, read.key, version, (deadline - START).total_seconds())
-                self.asked[read.id] = asked
-                self.by_key[read.key].append(asked)
+            self._identified(record, read, version)
+
+    def _identified(self, record: Record, read: IdentifiedRequest, version: Version) -> None:
+        known, digest = self.asked.get(read.id), digest_of(read.event)
+        if known is None:
+            deadline = _first_appended(record) + timedelta(milliseconds=read.type.deadline_ms)
+            until, words = (deadline - START).total_seconds(), read.event.data.get("words")
+            asked = Asked(read.id, read.key, version, until, digest, words)
+            self.asked[read.id] = asked
+            self.by_key[read.key].append(asked)
+        elif known.digest != digest:
+            own = id_from_origin(record.origin)
+            self.seconds[own] = Second(read.id, digest)
+            self.call(own, f"second {self.name(read.id)}")
+            self.say(f"{self.name(own)} has another body")
 
     def _receipt(self, record: Record) -> None:
         event = self._codec.decode(record.value or b"")
@@ -527,8 +563,11 @@ class Oracle(Watch):
         name, asked = self.name(id), self.asked.get(id)
         shots = [shot for shot in self.shots.values() if shot.id == id]
         if reason is CloseReason.DEAD_LETTERED:
-            if id not in self.dead:
+            second = self.seconds.get(id)
+            if id not in self.dead and second is None:
                 self.blame("I1", f"{name} is dead-lettered without cause")
+            if second is not None and closing.winner != second.id:
+                self.blame("I1", f"{name} does not name the first of its id")
             return
         if asked is None:
             self.blame("I1", f"{name} was never asked for, and is closed as {reason}")
@@ -557,10 +596,13 @@ class Oracle(Watch):
             for key, version, id in self.cancels
         ):
             self.blame("I1", f"{name} is closed as cancelled, and nobody cancelled it")
-        if closing.reason is CloseReason.SUPERSEDED:
+        if closing.reason is CloseReason.SUPERSEDED or closing.winner is not None:
             winner = None if closing.winner is None else self.asked.get(closing.winner)
             if winner is None or winner.key != asked.key or winner.version <= asked.version:
-                self.blame("I5", f"{name} is superseded by what is not newer: {closing.winner}")
+                told = "superseded by" if closing.reason is CloseReason.SUPERSEDED else "told with"
+                self.blame("I5", f"{name} is {told} what is not newer: {closing.winner}")
+            elif closing.winner_origin and self.version(closing.winner_origin) != winner.version:
+                self.blame("I5", f"{name} says that {self.name(winner.id)} stands elsewhere")
 
     # -- the providers --------------------------------------------------------------------------
 
@@ -577,6 +619,8 @@ class Oracle(Watch):
             self.blame("I2", f"{name} is sent though it is held {shot.outcome}")
         if (shipment.id, shipment.attempt) not in self.started:
             self.blame("§5", f"{name} is sent before its start is acknowledged")
+        if shipment.words != asked.words:
+            self.blame("I1", f"{name} is sent with the words of another body")
         shot.written_at = self._now()
         if self._now() > asked.deadline:
             self.counts["late"] += 1
@@ -666,7 +710,10 @@ class Oracle(Watch):
         except PoisonEvent:
             return False
         if isinstance(event, NotificationRouted):
-            return self._is_done(event.notification_id)
+            id, asked = event.notification_id, self.asked.get(event.notification_id)
+            if asked is not None and asked.digest != event.digest:
+                return (id, event.digest) in self._buried_bodies
+            return self._is_done(id)
         raw = dict(record.headers)[ORIGIN_HEADER]
         version = self.version(msgspec.json.decode(raw, type=Origin))
         return any(raised == version for _, raised, _ in self.raised)

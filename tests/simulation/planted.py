@@ -16,7 +16,7 @@ from services.core import publications, requested
 from services.core.catalogue import Catalogue
 from services.core.events import AttemptStarted, CloseReason, NotificationClosed
 from services.core.identifiers import EventId, NotificationId, event_id
-from services.core.ledger import ClaimAnswer, ClaimRefused, Parked
+from services.core.ledger import ClaimAnswer, ClaimRefused, Identity, Parked
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.ports import Access, Lookup, Message
 from services.dispatch import (
@@ -247,6 +247,32 @@ def forget_what_a_repeated_answer_leaves_out(patch: Patch) -> None:
     patch.setattr(claims.Claims, "claim", forgetful)
 
 
+def merge_two_bodies(patch: Patch) -> None:
+    """Whatever has the id of one that waits is a repeat of it (P19)."""
+    patch.setattr(pending, "_same", lambda one, other: True)
+
+
+def drop_the_digest(patch: Patch) -> None:
+    """The ledger is not told of what body an id stands for (P19)."""
+
+    def anybody(candidate: Candidate) -> Identity:
+        return replace(identified(candidate), digest="")
+
+    identified = closes.identity_of
+    for module in (claims, closes, sends):
+        patch.setattr(module, "identity_of", anybody)
+
+
+def bury_no_second_body(patch: Patch) -> None:
+    """It is closed, and its record is nowhere."""
+
+    async def bury(*rest: object) -> None:
+        return
+
+    for module in (claims, closes):
+        patch.setattr(module, "bury", bury)
+
+
 # -- verdicts -----------------------------------------------------------------------------------
 
 
@@ -422,6 +448,9 @@ BUGS: Mapping[str, Bug] = (
             collapse_while_reading,
             losers_die_with_a_repeat,
             forget_what_a_repeated_answer_leaves_out,
+            merge_two_bodies,
+            drop_the_digest,
+            bury_no_second_body,
             say_it_without_the_ledger,
             let_others_finish_it,
             cancel_only_what_is_here,

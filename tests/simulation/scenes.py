@@ -58,7 +58,7 @@ def receipt_unread() -> None:
         (shot,) = (shot for shot in scene.shots("A") if shot.taken)
         assert asked.id is not None
         number = scene.shots("A").index(shot) + 1
-        shipment = Shipment(asked.id, number)
+        shipment = Shipment(asked.id, number, "hello")
         scene.append(receipt_of(scene.world, AccountName("b"), shipment, ReceiptKind.DELIVERED))
         scene.run(10)
     assert scene.sent("A") == 1

@@ -40,11 +40,12 @@ def asks(
     at: float = 0.0,
     phone: bool = True,
     with_id: bool = True,
+    words: str = "hello",
 ) -> Deed:
-    """A request under an id that follows from its name, or under none."""
+    """A request under an id that follows from its name, or under none; ``words`` are its body."""
     id = NotificationId(UUID(int=abs(hash_of(name)))) if with_id else None
     to = Addresses(email=f"{user}@example.test", phone="+15550001111" if phone else None)
-    event = NotificationRequested(user=user, type=type, to=to, data={}, id=id)
+    event = NotificationRequested(user=user, type=type, to=to, data={"words": words}, id=id)
     subject = str(id) if type == NOTE else None
     key = supersession_key("default", user, type, subject).encode()
     value = CODEC.encode(event) if with_id else _plain_json(event)
@@ -104,6 +105,8 @@ def _more(dice: Dice, users: Sequence[str], asked: Sequence[Deed]) -> list[Deed]
             # an HTTP retry: the same id again, perhaps after a newer one
             more.append(Deed(later, deed.out, deed.name, deed.id))
         if dice.maybe(0.1) and deed.id is not None:
+            more += _second_body(dice, deed)
+        if dice.maybe(0.1) and deed.id is not None:
             more.append(cancels(_user_of(deed), id=deed.id, at=later))
         if dice.maybe(0.08):
             more.append(_misplaced(dice, deed))
@@ -117,6 +120,14 @@ def _more(dice: Dice, users: Sequence[str], asked: Sequence[Deed]) -> list[Deed]
         poison = OutRecord(topic=requested(Lane.CRITICAL), key=b"?", value=b"{nonsense")
         more.append(Deed(dice.between(0.0, _LASTS_S), poison))
     return more
+
+
+def _second_body(dice: Dice, deed: Deed) -> list[Deed]:
+    """An id that is used again for something else, and repeated as such."""
+    type = TypeName(_type_of(deed))
+    ats = [deed.at + dice.between(0.0, 3.0) for _ in range(dice.one_of((1, 1, 2)))]
+    user = _user_of(deed)
+    return [asks(user, deed.name, type=type, at=at, words="not again") for at in ats]
 
 
 def _user_of(deed: Deed) -> str:
@@ -136,7 +147,7 @@ def _misplaced(dice: Dice, deed: Deed) -> Deed:
 
 def _plain_json(event: NotificationRequested) -> bytes:
     to = {"email": event.to.email, "phone": event.to.phone}
-    body = {"user": event.user, "type": event.type, "to": to, "data": {}}
+    body = {"user": event.user, "type": event.type, "to": to, "data": event.data}
     return msgspec.json.encode(body)
 
 

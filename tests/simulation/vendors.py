@@ -51,10 +51,11 @@ _APART = (OutcomeKind.ACCEPTED, OutcomeKind.ACCEPTED, OutcomeKind.REFUSED_RECIPI
 
 
 class Shipment(Struct, frozen=True, array_like=True):
-    """One message on its way: an attempt of a notification."""
+    """One message on its way: an attempt of a notification, and what it says."""
 
     id: NotificationId
     attempt: int
+    words: str
 
 
 class Fate(StrEnum):
@@ -119,7 +120,8 @@ class MemoryProvider:
     def build_request(
         self, access: Access, messages: Sequence[Message], *, time_left: timedelta
     ) -> Request:
-        body = msgspec.json.encode([Shipment(m.notification_id, m.attempt) for m in messages])
+        shipments = [Shipment(m.notification_id, m.attempt, m.content.text) for m in messages]
+        body = msgspec.json.encode(shipments)
         return Request(method="POST", url=access.base_url, headers={}, body=body)
 
     def read_response(self, messages: Sequence[Message], response: Response) -> Sequence[Outcome]:
@@ -130,7 +132,8 @@ class MemoryProvider:
     def build_lookup(self, access: Access, message: Message, *, since: datetime) -> Request | None:
         if access.account.name == MUTE:
             return None
-        body = msgspec.json.encode(Shipment(message.notification_id, message.attempt))
+        told = Shipment(message.notification_id, message.attempt, message.content.text)
+        body = msgspec.json.encode(told)
         return Request(method="GET", url=access.base_url, headers={}, body=body)
 
     def read_lookup(
