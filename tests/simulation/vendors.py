@@ -157,6 +157,8 @@ class Vendors:
         self._watch = watch
         self.down: set[AccountName] = set()
         self.fates: list[Fate] = []
+        #: seconds that each takes for its reply
+        self.thinks_s = 0.0
         #: what was taken, and when that shows
         self._shown_at: dict[tuple[AccountName, Shipment], float] = {}
         #: told of what was taken, for the receipts that follow
@@ -202,7 +204,7 @@ class Vendors:
         if fate in (Fate.REPLY_LOST, Fate.RESET):
             self._network.later(self._network.delay(), _break, reply)
         elif fate is not Fate.TAKEN_LATE:
-            late = self._dice.between(0.9, 3.0) if fate is Fate.HANGS else 0.0
+            late = self._dice.between(0.9, 3.0) if fate is Fate.HANGS else self.thinks_s
             self._network.later(late + self._network.delay(), _resolve, reply, response)
 
     def _outcomes(self, fate: Fate, count: int) -> list[OutcomeKind]:

@@ -179,3 +179,17 @@ async def test_a_flight_of_an_account_with_a_quota_leaves_within_its_cell(limite
     since = limited.clock.now() - timedelta(seconds=limited.clock.boot())
     opens, closes = ((at - since).total_seconds() for at in (attempt.opens_at, attempt.send_by))
     assert (flight.opens, flight.send_by) == pytest.approx((opens, closes), abs=0.001)
+
+
+async def test_one_that_is_older_than_what_was_claimed_is_told_superseded_by_that() -> None:
+    """It comes late: another process had the newer one, and has sent it."""
+    memory = Memory()
+    newer = candidate("new", 2)
+    (flight,) = await claims_of(memory, newer).claim(memory.state.table.choose(START, 10))
+    memory.state.finish([flight.candidate])
+    memory.clock.at += 30
+    claims = claims_of(memory, candidate("old", 1))
+    assert await claims.claim(memory.state.table.choose(START + 30, 10)) == []
+    (told,) = memory.told()
+    assert (told.reason, told.winner) == (CloseReason.SUPERSEDED, newer.id)
+    assert told.winner_origin == newer.routed.origin

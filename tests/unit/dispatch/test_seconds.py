@@ -6,7 +6,6 @@ from services.core.catalogue import Lane
 from services.core.events import CloseReason, NotificationRouted
 from services.core.identifiers import id_from_origin
 from services.core.topics import dead_letters, queued
-from services.dispatch.closes import Closes
 from services.dispatch.pending import Candidate
 from services.runtime.codec import Codec
 from tests.unit.dispatch.examples import START, candidate, notification_id
@@ -71,7 +70,7 @@ async def test_its_record_is_a_dead_letter_with_its_cause_and_where_its_request_
 async def test_the_second_is_buried_when_it_would_be_closed_otherwise(
     memory: Memory, reason: CloseReason
 ) -> None:
-    closes = Closes(memory.state)
+    closes = memory.closes
     await closes.close([_first()], CloseReason.EXPIRED, "")
     await closes.close([_second()], reason, "")
     assert [event.reason for event in memory.told()] == [CloseReason.EXPIRED, DEAD]
@@ -90,5 +89,5 @@ async def test_a_second_that_a_newer_one_would_supersede_is_buried_all_the_same(
     assert flight.candidate.id == notification_id("B")
     memory.state.finish([flight.candidate])
     assert _letters(memory) == []
-    await Closes(memory.state).expire(memory.state.table.due(START + 140))
+    await memory.closes.expire(memory.state.table.due(START + 140))
     assert [letter["lastword.offset"] for letter in _letters(memory)] == ["12"]
