@@ -12,6 +12,9 @@ __all__ = ["COLOURS", "Delivery", "Line", "Row", "is_final", "row_of"]
 #: nothing but a late report can follow; ``sent`` may still become ``delivered``
 _OPEN = (Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.SENT)
 
+#: what is asked for by a record of its own, so that its place says something
+_WITH_PLACE = ("cancel requested", "id used again")
+
 COLOURS: Mapping[str, str] = {
     Status.SENT: "green",
     Status.DELIVERED: "green",
@@ -21,6 +24,16 @@ COLOURS: Mapping[str, str] = {
     Status.UNKNOWN: "yellow",
     Status.EXPIRED: "yellow",
 }
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """A record's place in its topic."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"partition {self.partition}, offset {self.offset}"
 
 
 class Line(Struct, frozen=True, kw_only=True):
@@ -35,7 +48,12 @@ class Line(Struct, frozen=True, kw_only=True):
     cause: str = ""
     code: str = ""
     detail: str = ""
+    #: where it stands in the log
+    origin: Place | None = None
     winner: str = ""
+    winner_origin: Place | None = None
+    #: what came second under this id, by the id of its own
+    dead_letter: str = ""
 
 
 class Delivery(Struct, frozen=True, kw_only=True):
@@ -75,10 +93,20 @@ def row_of(line: Line) -> Row:
 
 
 def _why(line: Line) -> str:
-    """The channel, the codes and the words that came with it, and who took its place."""
+    """The channel, the codes and the words that came with it, and what it was that came."""
     word = line.cause or line.reason
     told = [f"by {line.channel}" if line.channel and line.what == "started" else ""]
     told += [] if line.what.endswith(f": {word}") else [word]
     told += [line.code, line.detail]
-    told += [f"by {line.winner}" if line.winner else ""]
+    told += [f"dead letter {line.dead_letter}" if line.dead_letter else ""]
+    told += [str(line.origin) if line.origin and line.what in _WITH_PLACE else ""]
+    told += [_winner(line)]
     return "; ".join(filter(None, told))
+
+
+def _winner(line: Line) -> str:
+    """What superseded it, came while it was in flight, or has its id; and where that stands."""
+    if not line.winner:
+        return ""
+    by = "by " if line.what == f"closed: {Status.SUPERSEDED}" else ""
+    return f"{by}{line.winner}" + (f" ({line.winner_origin})" if line.winner_origin else "")

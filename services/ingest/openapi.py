@@ -29,7 +29,8 @@ def describe(catalogue: Catalogue, schemas: Mapping[TypeName, object], *, keyed:
                 " be closed exactly once; what became of it is read at the tracker. 503 means"
                 " *not known*: repeat the call with the same `Idempotency-Key`, which is never"
                 " taken for a second notification. The first body under a key is the one that"
-                " counts."
+                " counts: another one is answered 202 as well, and dead-lettered as"
+                " `id_used_before`."
             ),
         },
         "paths": {

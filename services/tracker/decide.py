@@ -22,6 +22,7 @@ from services.core.events import (
     AttemptSettled,
     AttemptStarted,
     Channel,
+    CloseReason,
     DeliveryState,
     NotificationClosed,
     ReceiptKind,
@@ -241,7 +242,10 @@ def _step(outcome: _Outcome, fact: Fact) -> _Outcome:
         return outcome
     reason, detail = _why(fact)
     moved = replace(outcome, status=status, reason=reason, detail=detail)
-    return moved if verdict is None else replace(moved, closed=True, winner=verdict.winner)
+    if verdict is None:
+        return moved
+    superseded = verdict.reason is CloseReason.SUPERSEDED
+    return replace(moved, closed=True, winner=verdict.winner if superseded else None)
 
 
 def _why(fact: Fact) -> tuple[str, str]:
@@ -257,11 +261,14 @@ def _why(fact: Fact) -> tuple[str, str]:
 
 
 def _subject(first: RequestSeen | None, own: Sequence[_OwnFact]) -> _Subject:
-    """From the request; until it is read, from the key that our own facts carry."""
-    if first is not None:
-        return _Subject(tenant=first.tenant, user=first.user, type=first.type, key=first.key)
+    """From the request, unless our own facts carry another key: then it is not theirs.
+
+    An id may have been used for two keys, and the ledger decided which of them it stands for.
+    """
     keys = (fact.key for fact in own if isinstance(fact, AttemptStarted | NotificationClosed))
     key = next(keys, None)
+    if first is not None and key in (None, first.key):
+        return _Subject(tenant=first.tenant, user=first.user, type=first.type, key=first.key)
     parts = [] if key is None else [unquote(part) for part in key.split(":")]
     if len(parts) not in (3, 4):
         return _Subject()

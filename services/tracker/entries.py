@@ -7,6 +7,7 @@ that the tables can be folded from them again.
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeAlias
+from uuid import uuid5
 
 from msgspec import Struct
 
@@ -17,6 +18,7 @@ from services.core.events import (
     ReceiptReceived,
 )
 from services.core.identifiers import (
+    NAMESPACE,
     EventId,
     NotificationId,
     Origin,
@@ -35,6 +37,8 @@ __all__ = [
     "identity",
     "in_order",
     "is_ours",
+    "key_cancelled_id",
+    "key_id",
     "requested_id",
     "version",
     "what",
@@ -58,12 +62,16 @@ class RequestSeen(Struct, frozen=True, kw_only=True, tag_field="event", tag=True
 
 
 class CancelSeen(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
-    """A cancel that names this notification stands in the log; what it did is the close's."""
+    """A cancel stands in the log; what it did is the closes'.
+
+    One that names a notification is a line of it. One of a whole key is a line under ``key_id``.
+    """
 
     event_id: EventId
     notification_id: NotificationId
     at: datetime
     origin: Origin
+    of_key: bool = False
 
 
 Entry: TypeAlias = Fact | RequestSeen | CancelSeen
@@ -77,6 +85,16 @@ def requested_id(notification: NotificationId) -> EventId:
 def cancelled_id(notification: NotificationId) -> EventId:
     """The id of the line of its cancel: one line, however often it is repeated."""
     return event_id(notification, "cancel requested")
+
+
+def key_id(key: SupersessionKey) -> NotificationId:
+    """Under which a timeline holds what concerns a whole key; it is no notification's."""
+    return NotificationId(uuid5(NAMESPACE, f"key\0{key}"))
+
+
+def key_cancelled_id(key: SupersessionKey, origin: Origin) -> EventId:
+    """The id of the line of a cancel of a whole key: one line for each that stands in the log."""
+    return event_id(key_id(key), f"cancel requested\0{origin.topic_id}", origin.offset)
 
 
 def identity(entry: Entry) -> tuple[NotificationId, EventId]:

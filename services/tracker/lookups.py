@@ -12,16 +12,20 @@ from psycopg.errors import QueryCanceled
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.core.errors import Retryable
-from services.core.identifiers import AccountName, NotificationId
+from services.core.events import NotificationClosed
+from services.core.identifiers import AccountName, NotificationId, SupersessionKey
 from services.tracker.connections import LIVENESS
-from services.tracker.entries import Entry
+from services.tracker.entries import CancelSeen, Entry, key_id
 from services.tracker.statements import statement
+from services.tracker.timeline import Beside
 
 __all__ = ["Filter", "Lookups", "Page", "Position"]
 
 _CONNECTIONS = 8
 _WAIT_S = 3
 _LONGEST_MS = 5000
+#: of each kind, the first
+_MOST_BESIDE = 50
 
 
 class Position(Struct, frozen=True, array_like=True):
@@ -46,6 +50,14 @@ class Page(Struct, frozen=True):
 
     rows: list[msgspec.Raw]
     next: Position | None
+
+
+class _Known(Struct, frozen=True):
+    """Of a row, what else is looked up by."""
+
+    id: NotificationId
+    key: SupersessionKey | None
+    requested_at: datetime
 
 
 class Lookups:
@@ -83,6 +95,23 @@ class Lookups:
             return None
         row, entries = rows[0]
         return _raw(row), msgspec.json.decode(str(entries), type=list[Entry])
+
+    async def beside(self, row: msgspec.Raw) -> Beside:
+        """What is told beside the timeline of a row that ``delivery`` answered."""
+        known = msgspec.json.decode(row, type=_Known)
+        values = {
+            "id": known.id,
+            "key": known.key,
+            "key_id": None if known.key is None else key_id(known.key),
+            "requested_at": known.requested_at,
+            "most": _MOST_BESIDE,
+        }
+        ((cancels, seconds, next_at),) = await self._rows("show_beside", values)
+        return Beside(
+            cancels=msgspec.json.decode(str(cancels), type=tuple[CancelSeen, ...]),
+            seconds=msgspec.json.decode(str(seconds), type=tuple[NotificationClosed, ...]),
+            next_at=msgspec.convert(next_at, datetime | None),
+        )
 
     async def deliveries(self, wanted: Filter, after: Position | None, limit: int) -> Page:
         """A page, newest first."""

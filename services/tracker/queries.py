@@ -13,9 +13,9 @@ from services.core.errors import Retryable
 from services.core.identifiers import NotificationId
 from services.core.lifecycle import Status
 from services.tracker.access import Keys
-from services.tracker.entries import Entry, happened_at, in_order, what
 from services.tracker.lookups import Filter, Lookups, Page, Position
 from services.tracker.problems import Problem
+from services.tracker.timeline import timeline
 
 __all__ = ["Queries"]
 
@@ -23,8 +23,6 @@ _LIMIT = 50
 _MOST = 500
 _FILTERS = ("tenant", "user", "type", "key", "status")
 _PARAMETERS = (*_FILTERS, "limit", "cursor")
-#: of an entry, what its line does not repeat
-_KNOWN = ("event", "event_id", "notification_id", "at", "key", "tenant", "user", "type")
 T = TypeVar("T")
 
 
@@ -49,8 +47,8 @@ class Queries:
         if found is None:
             raise Problem(404, "No notification has this id, or it was not read yet: ask again")
         row, entries = found
-        lines = [_line(entry) for entry in in_order(entries)]
-        return _json({**msgspec.json.decode(row), "timeline": lines})
+        beside = await _asked(self._lookups.beside(row))
+        return _json({**msgspec.json.decode(row), "timeline": timeline(entries, beside)})
 
     async def many(self, request: web.Request) -> web.Response:
         tenant = self._tenant(request)
@@ -132,12 +130,6 @@ def _position(cursor: str | None) -> Position | None:
         return msgspec.json.decode(raw, type=Position)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise Problem(400, "Pass on the next of the page before, as it is", "cursor") from None
-
-
-def _line(entry: Entry) -> dict[str, object]:
-    fields = msgspec.to_builtins(entry)
-    rest = {k: v for k, v in fields.items() if k not in _KNOWN and v not in (None, "")}
-    return {"at": happened_at(entry), "what": what(entry), **rest}
 
 
 def _totals(counts: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -34,6 +34,8 @@ from services.tracker.entries import (
     Entry,
     RequestSeen,
     cancelled_id,
+    key_cancelled_id,
+    key_id,
     requested_id,
 )
 
@@ -67,10 +69,10 @@ class Reading(Struct, frozen=True):
         return event
 
     def _requested(self, record: Record) -> Entry | None:
-        if record.value is None:
-            return None
         try:
-            event = self.codec.decode_requested(record.value)
+            record.require_readable()
+            value = record.value
+            event = None if value is None else self.codec.decode_requested(value)
         except PoisonEvent:
             return None
         try:
@@ -79,8 +81,11 @@ class Reading(Struct, frozen=True):
                 case IdentifiedRequest() as request:
                     self._check(request)
                     return _seen(record, request.event, request.id, request.key)
-                case Cancellation(id=id):
-                    return None if id is None else _cancelled(record, id)
+                case Cancellation(id=id, key=key):
+                    if id is not None:
+                        return _cancelled(record, id)
+                    # one of a whole key takes effect where it is moved to
+                    return None if isinstance(read, Misplaced) else _key_cancelled(record, key)
         except PoisonEvent as error:
             return _unsound(record, event, error)
 
@@ -118,9 +123,9 @@ def _seen(
 
 
 def _unsound(
-    record: Record, event: NotificationRequested | NotificationCancelled, error: PoisonEvent
+    record: Record, event: NotificationRequested | NotificationCancelled | None, error: PoisonEvent
 ) -> RequestSeen | None:
-    if isinstance(event, NotificationCancelled):
+    if not isinstance(event, NotificationRequested):
         return None
     # of any length, as nothing vouches for them
     key = SupersessionKey((record.key or b"").decode(errors="replace")[:_MOST])
@@ -128,6 +133,16 @@ def _unsound(
         event, tenant=event.tenant[:_MOST], user=event.user[:_MOST], type=event.type[:_MOST]
     )
     return _seen(record, kept, id_of(record, event), key, error)
+
+
+def _key_cancelled(record: Record, key: SupersessionKey) -> CancelSeen:
+    return CancelSeen(
+        event_id=key_cancelled_id(key, record.origin),
+        notification_id=key_id(key),
+        at=record.timestamp,
+        origin=record.origin,
+        of_key=True,
+    )
 
 
 def _cancelled(record: Record, id: NotificationId) -> CancelSeen:

@@ -62,13 +62,13 @@ class Stack:
             return await reply.json() if reply.status == 200 else None
 
     async def until(self, id: str, *statuses: str, timeout_s: float = 20.0) -> dict[str, object]:
-        """Wait until it has one of these statuses."""
+        """Wait until it has one of these statuses, or any at all."""
         seen: dict[str, object] | None = None
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     seen = await self.delivery(id)
-                    if seen is not None and seen["status"] in statuses:
+                    if seen is not None and (not statuses or seen["status"] in statuses):
                         return seen
                     await asyncio.sleep(0.05)
         except TimeoutError:

@@ -6,8 +6,10 @@ after 3, a login code lives for 1 s.
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import datetime
 from itertools import count
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -22,11 +24,13 @@ from services.sandbox.faults import (
     HttpStatus,
     Inactive,
     ReplyLost,
+    SlowReply,
     Throttle,
     WebhooksLost,
 )
 from services.sandbox.ledger import Entry
 from tests.integration.stack import Stack, running_stack
+from tests.integration.tracking import Log
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -84,6 +88,14 @@ def happened(delivery: dict[str, object]) -> list[str]:
     timeline = delivery["timeline"]
     assert isinstance(timeline, list)
     return [line["what"] for line in timeline]
+
+
+def line_of(delivery: dict[str, object], what: str) -> dict[str, Any]:
+    """The one line of its timeline that says so."""
+    timeline = delivery["timeline"]
+    assert isinstance(timeline, list)
+    (line,) = (line for line in timeline if line["what"] == what)
+    return dict(line)
 
 
 async def test_the_next_account_is_taken_at_once_when_the_first_is_away(
@@ -170,6 +182,79 @@ async def test_a_cancelled_key_takes_back_what_waits(stack: Stack, user: str) ->
     after = await reset(stack, user)
     await stack.until(after, "delivered")
     assert [e.notification_id for e in taken(stack, *ids, after)] == [after]
+
+
+async def test_a_timeline_shows_the_cancel_and_what_became_of_it(stack: Stack, user: str) -> None:
+    await email(stack, Down())
+    waiting = await reset(stack, user)
+    body = {"user": user, "type": "password_reset"}
+    assert (await stack.post("/v1/cancellations", body))[0] == 202
+    delivery = await stack.until(waiting, "cancelled")
+    cancel = line_of(delivery, "cancel requested")
+    assert (cancel["detail"], set(cancel["origin"])) == (
+        "of its key",
+        {"topic_id", "partition", "offset"},
+    )
+    await email(stack)
+    sent = await reset(stack, user)
+    await stack.until(sent, "delivered")
+    assert (await stack.post("/v1/cancellations", {**body, "id": sent}))[0] == 202
+    async with asyncio.timeout(20):
+        while "cancel requested" not in happened(await stack.until(sent, "delivered")):
+            await asyncio.sleep(0.05)
+    cancel = line_of(await stack.until(sent, "delivered"), "cancel requested")
+    assert cancel["detail"] == "by its id; too late: closed as sent"
+
+
+async def test_one_in_flight_is_let_go_and_its_timeline_names_the_newer_one(
+    stack: Stack, user: str
+) -> None:
+    await stack.sandbox.set_faults("postmark", [SlowReply(ms=1000)])
+    older = await reset(stack, user)
+    await stack.until(older, "sending")
+    newer = await reset(stack, user)
+    async with asyncio.timeout(20):
+        while not (delivery := await stack.until(older))["closed"]:
+            await asyncio.sleep(0.05)
+    end = line_of(delivery, "closed: sent")
+    assert (end["detail"], end["winner"]) == ("in flight when a newer one came", newer)
+    assert end["winner_origin"] == line_of(await stack.until(newer), "requested")["origin"]
+    await email(stack)
+    await stack.until(newer, "delivered")
+
+
+async def test_one_id_with_two_bodies_is_kept_once_and_the_second_is_a_dead_letter(
+    stack: Stack, user: str
+) -> None:
+    """As an HTTP retry whose body differs: both are answered 202, for ingest asks nobody (P19)."""
+    body = {"user": user, "type": "password_reset", "to": {"email": f"{user}@example.test"}}
+    answers = [
+        await stack.post(
+            "/v1/notifications",
+            {**body, "data": {"name": name, "reset_url": "https://shop.example.test/r"}},
+            **{"Idempotency-Key": f"once for {user}"},
+        )
+        for name in ("Ada", "Ada", "Bob", "Ada")
+    ]
+    assert [status for status, _ in answers] == [202] * 4
+    (id,) = {str(answer["id"]) for _, answer in answers}
+    async with asyncio.timeout(20):
+        while "id used again" not in happened(delivery := await stack.until(id)):
+            await asyncio.sleep(0.05)
+    again = line_of(delivery, "id used again")
+    assert again["detail"] == "its id was used before, with another body"
+    second = await stack.until(again["dead_letter"], "dead_lettered")
+    assert (second["user"], second["key"]) == (user, delivery["key"])
+    end = line_of(second, "closed: dead_lettered")
+    assert (end["winner"], end["origin"]) == (id, again["origin"])
+    await stack.until(id, "delivered")
+    assert ["Ada" in entry.text for entry in taken(stack, id)] == [True]
+    topic, key = "deliveries.queued.critical.dead-letters", str(delivery["key"]).encode()
+    with closing(Log(stack.settings.kafka)) as log:
+        found = log.records_of(topic, key)
+    letters = [dict(letter.headers() or ()) for letter in found]
+    assert [letter["lastword.id"] for letter in letters] == [again["dead_letter"].encode()]
+    assert letters[0]["lastword.cause"] == b"id_used_before"
 
 
 async def test_a_cancel_by_id_spares_the_newer_one(stack: Stack, user: str) -> None:

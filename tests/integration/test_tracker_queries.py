@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from services.core.errors import Misconfigured
 from services.core.events import CloseReason, ReceiptKind
-from services.core.identifiers import NotificationId
+from services.core.identifiers import NotificationId, supersession_key
 from services.runtime.settings import Settings
 from services.tracker.access import Keys
 from tests.integration.tracking import (
@@ -87,7 +87,8 @@ async def test_they_are_found_by_each_of_their_marks(tracker: Tracker) -> None:
     user = someone()
     reset, again = await asked(tracker, 2, user)
     (code,) = await asked(tracker, 1, user, type="login_code")
-    await tracker.tell(closed(CloseReason.EXPIRED, id=NotificationId(UUID(again))))
+    key = supersession_key("default", user, "password_reset")
+    await tracker.tell(closed(CloseReason.EXPIRED, id=NotificationId(UUID(again)), key=key))
     await tracker.until(NotificationId(UUID(again)), status="expired")
     of = f"user={user}"
     assert await listed(tracker, f"{of}&type=login_code") == [code]

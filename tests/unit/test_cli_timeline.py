@@ -27,13 +27,27 @@ def test_a_close_names_what_took_its_place_and_does_not_say_its_reason_twice() -
     assert row.why == "a newer one; by w"
 
 
+def test_a_close_says_where_what_it_names_stands_in_the_log() -> None:
+    place = {"topic_id": "t", "partition": 2, "offset": 17}
+    row = _row(what="closed: sent", detail="in flight", winner="w", winner_origin=place)
+    assert row.why == "in flight; w (partition 2, offset 17)"
+
+
+def test_a_cancel_shows_where_it_stands_and_a_second_body_its_dead_letter() -> None:
+    place = {"topic_id": "t", "partition": 2, "offset": 17}
+    row = _row(what="cancel requested", detail="of its key", origin=place)
+    assert row.why == "of its key; partition 2, offset 17"
+    row = _row(what="id used again", detail="with another body", dead_letter="d", origin=place)
+    assert row.why == "with another body; dead letter d; partition 2, offset 17"
+
+
 def test_a_refusal_shows_the_code_and_the_words_of_the_provider() -> None:
     row = _row(what="settled: refused_recipient", attempt=1, code="406", detail="Inactive")
     assert row.why == "406; Inactive"
 
 
 def test_what_is_not_known_of_a_line_is_ignored() -> None:
-    assert _row(what="requested", origin={"offset": 1}, of_a_later_version=True).what == "requested"
+    assert _row(what="requested", of_a_later_version={"offset": 1}).what == "requested"
 
 
 @pytest.mark.parametrize("status", Status)

@@ -106,6 +106,19 @@ def test_a_loser_names_the_winner() -> None:
     assert (delivery.status, delivery.superseded_by) == (Status.SUPERSEDED, WINNER)
 
 
+def test_only_a_loser_is_superseded_by_what_its_verdict_names() -> None:
+    sent = closed(CloseReason.SENT, winner=WINNER)
+    assert fold(ID, [*history(delivered=False)[:-1], sent]).superseded_by is None
+    assert fold(ID, [closed(CloseReason.DEAD_LETTERED, winner=WINNER)]).superseded_by is None
+
+
+def test_of_an_id_that_was_used_for_two_keys_the_ledger_says_whose_it_is() -> None:
+    other = SupersessionKey("default:u2:login_code")
+    delivery = fold(ID, [requested(user="u1"), started(1, key=other)])
+    assert (delivery.key, delivery.user, delivery.type) == (other, "u2", "login_code")
+    assert delivery == fold(ID, [started(1, key=other), requested(user="u1")])
+
+
 def test_the_reason_is_that_of_the_last_step() -> None:
     lost = settled(1, OutcomeKind.UNAVAILABLE, code="503", detail="no connection")
     delivery = fold(ID, [requested(), started(1), lost])

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.core.errors import PoisonEvent
 from services.core.events import (
@@ -16,13 +17,18 @@ from services.core.events import (
     NotificationRequested,
     ReceiptKind,
 )
-from services.core.identifiers import NotificationId, id_from_origin, supersession_key
+from services.core.identifiers import (
+    NotificationId,
+    SupersessionKey,
+    id_from_origin,
+    supersession_key,
+)
 from services.core.partitioner import partition_of
 from services.core.record import Record
 from services.core.topics import ATTEMPTS, RECEIPTS
 from services.runtime.catalogue import load_catalogue
 from services.runtime.codec import Codec
-from services.tracker.entries import CancelSeen, RequestSeen
+from services.tracker.entries import CancelSeen, RequestSeen, key_id
 from services.tracker.reading import Reading
 from tests.unit.tracker_entries import START, closed, receipt, started
 
@@ -116,12 +122,26 @@ def test_garbage_among_the_requests_is_nothing_to_us(reading: Reading, value: by
     assert reading.entry_of(record(value)) is None
 
 
-def test_a_cancel_of_a_key_is_of_no_one_notification(reading: Reading) -> None:
-    assert reading.entry_of(record(None)) is None
-    cancel = NotificationCancelled(user="u1", type="password_reset")
-    assert reading.entry_of(record(CODEC.encode(cancel))) is None
+@pytest.mark.parametrize(
+    "value", [None, CODEC.encode(NotificationCancelled(user="u1", type="password_reset"))]
+)
+def test_a_cancel_of_a_key_is_a_line_of_the_key(reading: Reading, value: bytes | None) -> None:
+    entry = reading.entry_of(record(value))
+    assert isinstance(entry, CancelSeen)
+    assert (entry.notification_id, entry.of_key) == (key_id(SupersessionKey(KEY.decode())), True)
+    assert reading.entry_of(record(value)) == entry
+    assert reading.entry_of(record(value, offset=6)) != entry
+
+
+def test_a_cancel_that_is_moved_or_buried_is_no_line(reading: Reading) -> None:
+    assert reading.entry_of(record(None, topic="notifications.requested.bulk")) is None
     unknown = NotificationCancelled(user="u1", type="nothing")
     assert reading.entry_of(record(CODEC.encode(unknown))) is None
+    assert reading.entry_of(record(None, key=b"no key")) is None
+
+
+def test_what_could_not_be_read_cancels_nothing(reading: Reading) -> None:
+    assert reading.entry_of(replace(record(None), unreadable="it is packed wrongly")) is None
 
 
 def test_a_cancel_that_names_an_id_is_a_line_of_it(reading: Reading) -> None:

@@ -30,6 +30,8 @@ from services.tracker.entries import (
     Entry,
     RequestSeen,
     cancelled_id,
+    key_cancelled_id,
+    key_id,
     requested_id,
 )
 
@@ -64,6 +66,17 @@ def requested(
         origin=Origin(topic_id="t", partition=0, offset=offset),
         cause=cause,
         detail=detail,
+    )
+
+
+def key_cancel(seconds: float = 1, *, offset: int = 8) -> CancelSeen:
+    origin = Origin(topic_id="t", partition=0, offset=offset)
+    return CancelSeen(
+        event_id=key_cancelled_id(KEY, origin),
+        notification_id=key_id(KEY),
+        at=at(seconds),
+        origin=origin,
+        of_key=True,
     )
 
 
@@ -131,6 +144,7 @@ def closed(
     detail: str = "",
     winner: NotificationId | None = None,
     what: str = "closed",
+    origin: Origin | None = None,
 ) -> NotificationClosed:
     return NotificationClosed(
         event_id=event_id(id, what),
@@ -140,6 +154,7 @@ def closed(
         at=at(100),
         detail=detail,
         winner=winner,
+        origin=origin,
     )
 
 

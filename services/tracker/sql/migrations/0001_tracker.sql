@@ -23,6 +23,9 @@ CREATE TABLE tracker.timeline (
 );
 CREATE INDEX timeline_provider_ref ON tracker.timeline (account, left(provider_ref, 200))
     WHERE provider_ref IS NOT NULL;
+-- What came second under an id names the first.
+CREATE INDEX timeline_second ON tracker.timeline ((event ->> 'winner'), at)
+    WHERE kind = 'closed: dead_lettered';
 
 -- One row a notification. A row starts empty, as something to lock, and is filled in the same
 -- transaction; `revision` grows with every change. Free space is left so that most updates stay
