@@ -49,6 +49,19 @@ async def test_p16_nothing_is_repeated_where_the_type_does_not_say_so(bench: Ben
     assert (await claimed(bench.ledger, again)).refused is ClaimRefused.UNKNOWN
 
 
+async def test_a_repeat_of_its_record_gives_a_notification_no_more_time(bench: Bench) -> None:
+    """A retry by its producer was appended later, and its deadline counts from there (P13)."""
+    first = await unknown(bench)
+    await resolved(bench.ledger, first, Finding.NOT_FOUND, repeats=True)
+    bench.hands.move(58)
+    later = request(bench, first.identity, attempt=2, seconds=60, repeats=True)
+    assert (await claimed(bench.ledger, later)).attempts[-1].send_by == first.deadline
+    await settled(bench.ledger, later, OutcomeKind.UNAVAILABLE)
+    bench.hands.move(2)
+    late = await claimed(bench.ledger, request(bench, first.identity, attempt=3, seconds=60))
+    assert [closing.reason for closing in late.closings] == [CloseReason.UNKNOWN]
+
+
 async def test_reconciling_that_ends_in_vain_lets_a_type_that_repeats_go_on(bench: Bench) -> None:
     _, second = await repeated(bench)
     assert await settled(bench.ledger, second, OutcomeKind.ACCEPTED) is CloseReason.SENT

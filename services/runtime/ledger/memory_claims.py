@@ -143,7 +143,7 @@ class Claiming:
             return _Stop(CloseReason.SUPERSEDED, "a newer one went first", key.floor_id)
         if request.requested_at is not None and request.requested_at + self._lifetime <= now:
             return _Stop(CloseReason.EXPIRED, "it is older than the ledger remembers")
-        if now + self._margin > request.deadline:
+        if now + self._margin > row.within(request.deadline):
             return _Stop(CloseReason.EXPIRED, "its deadline came first")
         return None
 
@@ -156,7 +156,8 @@ class Claiming:
         *,
         own: Attempt | None,
     ) -> ClaimAnswer:
-        send_by = min(now + min(request.lease_ms, LONGEST_LEASE_MS) * _MS, request.deadline)
+        lease = min(request.lease_ms, LONGEST_LEASE_MS) * _MS
+        send_by = min(now + lease, row.within(request.deadline))
         cell = self._cell(request, send_by, now)
         if isinstance(cell, Later):
             retry_at = EPOCH + cell.at_us * _US
@@ -212,6 +213,8 @@ class Claiming:
             sequence=self._rows.sequence,
             reason=request.reason,
         )
+        if own is None:
+            row.deadline = row.within(request.deadline)
         row.attempts[attempt.attempt - 1 :] = [attempt]
         self._rows.claims[request.claim_id] = (row.id, attempt.attempt)
         self._rows.asks[request.claim_id] = request.ask

@@ -86,6 +86,8 @@ class NotificationRow(Struct, kw_only=True):
     version: Version
     digest: str = ""
     attempts: list[Attempt] = field(default_factory=list)
+    #: of its first claim: a repeat of its record was appended later, and counts from later
+    deadline: datetime | None = None
     #: an attempt was proved to be taken while a later one was open
     taken: bool = False
     #: the newest of its key that came while it was in flight
@@ -96,6 +98,10 @@ class NotificationRow(Struct, kw_only=True):
     @property
     def last(self) -> Attempt | None:
         return self.attempts[-1] if self.attempts else None
+
+    def within(self, deadline: datetime) -> datetime:
+        """The deadline that counts, where a claim says this one."""
+        return deadline if self.deadline is None else min(deadline, self.deadline)
 
     def know_body(self, digest: str) -> None:
         """The first that is told is what its id stands for."""

@@ -140,7 +140,8 @@ BEGIN
           <= now THEN
         verdict := 'expired';
         detail := 'it is older than the ledger remembers';
-    ELSIF now + ledger.ms((terms ->> 'margin_ms')::bigint) > (r ->> 'deadline')::timestamptz THEN
+    ELSIF now + ledger.ms((terms ->> 'margin_ms')::bigint)
+          > least((r ->> 'deadline')::timestamptz, n.deadline) THEN
         verdict := 'expired';
         detail := 'its deadline came first';
     END IF;
@@ -155,7 +156,7 @@ DECLARE
     cell record;
 BEGIN
     a.claimed_at := now;
-    a.send_by := least((r ->> 'deadline')::timestamptz,
+    a.send_by := least((r ->> 'deadline')::timestamptz, n.deadline,
         now + ledger.ms(least((r ->> 'lease_ms')::bigint, (terms ->> 'longest_lease_ms')::bigint)));
     IF quota IS NOT NULL THEN
         cell := ledger.take(r ->> 'account', quota, (r ->> 'cost')::integer, r ->> 'lane' = 'bulk',
@@ -183,7 +184,8 @@ BEGIN
             r ->> 'channel', r ->> 'account', r ->> 'reason', (r ->> 'cost')::integer, now,
             a.opens_at, a.send_by, a.over_at, nextval('ledger.grants'), (r ->> 'ask')::integer)
         RETURNING * INTO a;
-        UPDATE ledger.notifications SET attempts = n.attempts + 1 WHERE id = n.id;
+        UPDATE ledger.notifications SET attempts = n.attempts + 1,
+            deadline = least((r ->> 'deadline')::timestamptz, n.deadline) WHERE id = n.id;
     END IF;
     UPDATE ledger.keys SET floor_generation = n.generation, floor_offset = n."offset",
         floor_id = n.id, open_claim = a.claim_id, open_until = a.over_at, touched_at = now

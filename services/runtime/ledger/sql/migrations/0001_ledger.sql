@@ -81,6 +81,8 @@ CREATE TABLE ledger.notifications (
     -- of its body, where that is known: an id stands for one body
     digest       text NOT NULL DEFAULT '',
     attempts     integer NOT NULL DEFAULT 0,
+    -- of its first claim: a repeat of its record was appended later, and counts from later
+    deadline     timestamptz,
     -- an attempt was proved to be taken while a later one was open
     taken        boolean NOT NULL DEFAULT false,
     -- the newest of its key that came while it was in flight
