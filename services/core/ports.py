@@ -149,7 +149,7 @@ class Lookup(StrEnum):
 
 
 class ForgedCallback(LastwordError):
-    """A webhook that is not from the vendor, or is too old: answer 403, and count it."""
+    """A webhook that is not from the vendor, or is too old: answer 401, and count it."""
 
 
 class Provider(Protocol):

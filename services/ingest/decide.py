@@ -4,7 +4,8 @@ An id is, in this order: the body's own; derived from the tenant, ``Idempotency-
 in the batch; derived in the same way from ``seed``, a random UUID of this call. Where both body and
 header name one, the body's stands: it is the more particular, and a retry repeats both alike. The
 first request that is appended under an id is the notification. A later one with the same body is a
-repeat of it; one with another body is taken too, for nobody is asked here, and dead-lettered behind.
+repeat of it; one with another body is taken too, since nobody is asked here, and is dead-lettered
+later.
 """
 
 from collections.abc import Sequence

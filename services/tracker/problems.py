@@ -15,8 +15,7 @@ _MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 5
 _TITLES: Mapping[int, str] = {
     400: "The request cannot be read",
-    401: "An API key is needed",
-    403: "This is not from the provider",
+    401: "It does not prove who it is from",
     404: "There is nothing here",
     405: "Not with this method",
     408: "The request came too slowly",
@@ -35,12 +34,18 @@ _ADVICE: Mapping[int, str] = {
 class Problem(Exception):
     """Raised by a handler, and answered by ``as_problems``."""
 
-    def __init__(self, status: int, detail: str, pointer: str | None = None) -> None:
-        """``detail``: what to do. ``pointer``: the parameter at fault."""
+    def __init__(
+        self, status: int, detail: str, pointer: str | None = None, *, scheme: str = "Bearer"
+    ) -> None:
+        """``detail``: what to do. ``pointer``: the parameter at fault.
+
+        ``scheme``: of a 401, how to prove it.
+        """
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.pointer = pointer
+        self.scheme = scheme
 
     def answer(self, headers: Mapping[str, str] | None = None) -> web.Response:
         body: dict[str, object] = {
@@ -54,14 +59,17 @@ class Problem(Exception):
             status=self.status,
             body=msgspec.json.encode(body),
             content_type=_MEDIA_TYPE,
-            headers={**_HEADERS.get(self.status, {}), **(headers or {})},
+            headers={**self._headers(), **(headers or {})},
         )
 
-
-_HEADERS: Mapping[int, Mapping[str, str]] = {
-    401: {"WWW-Authenticate": "Bearer"},
-    503: {"Retry-After": str(_RETRY_AFTER_S)},
-}
+    def _headers(self) -> Mapping[str, str]:
+        match self.status:
+            case 401:
+                return {"WWW-Authenticate": self.scheme}
+            case 503:
+                return {"Retry-After": str(_RETRY_AFTER_S)}
+            case _:
+                return {}
 
 
 @web.middleware

@@ -2,6 +2,10 @@
 
 An answer other than 200 makes the vendor try again, and a second taking is the same event. So what
 cannot be appended now is 503, and what will never be understood is dead-lettered with 200.
+
+A secret that does not fit may be our own mistake, mended within the hour. So it is 401, which every
+vendor takes for a failure to try again, and never what one of them takes for the end: 403 at
+Postmark, 406 at Mailgun.
 """
 
 import asyncio
@@ -23,7 +27,7 @@ from services.runtime.metrics import RECEIPTS as RECEIPTS_TAKEN
 from services.runtime.producer import LogProducer, OutRecord
 from services.tracker.problems import Problem
 
-__all__ = ["Find", "Webhooks"]
+__all__ = ["REFUSALS", "Find", "Webhooks"]
 
 #: which attempt an account's provider knows by an id of its own
 Find = Callable[[AccountName, str], Awaitable[tuple[NotificationId, int] | None]]
@@ -69,7 +73,7 @@ class Webhooks:
             await self._take(access, request)
         except Problem as problem:
             name = access.account.name
-            WEBHOOKS_REFUSED.labels(name, _CAUSES[problem.status]).inc()
+            WEBHOOKS_REFUSED.labels(name, REFUSALS[problem.status]).inc()
             get_logger().warning("webhook_refused", account=name, status=problem.status)
             raise
         return web.Response(text="taken\n")
@@ -102,7 +106,8 @@ class Webhooks:
         try:
             return provider.read_callback(access, callback, now=now)
         except ForgedCallback as error:
-            raise Problem(403, "Its signature or secret is not the account's") from error
+            why = "Its signature or secret is not the account's, or too old"
+            raise Problem(401, why, scheme="Basic") from error
         except PoisonEvent as poison:
             return poison
 
@@ -143,9 +148,10 @@ class Webhooks:
             raise Problem(503, "Kafka does not answer: send it again") from error
 
 
-_CAUSES = {
+#: every status that a webhook may be refused with, and the word that it is counted by
+REFUSALS: Mapping[int, str] = {
     400: "malformed",
-    403: "forged",
+    401: "forged",
     408: "too_slow",
     413: "too_large",
     415: "compressed",

@@ -94,16 +94,16 @@ async def test_a_forged_webhook_is_refused_and_counted(tracker: Tracker) -> None
     id = new_id()
     before = await tracker.metric(refused("forged"))
     answer = await tracker.webhook(postmark(id), secret="guessed")
-    assert answer.status == 403
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Basic")
     assert answer.headers[KIND] == "application/problem+json"
-    assert answer.json["status"] == 403
+    assert answer.json["status"] == 401
     assert await tracker.metric(refused("forged")) == before + 1
     assert receipts(tracker, id) == []
 
 
 async def test_another_accounts_secret_does_not_do(tracker: Tracker) -> None:
     secret = sandbox_secrets("postmark", "postmark-broadcast")["webhook_secret"]
-    assert (await tracker.webhook(postmark(new_id()), secret=secret)).status == 403
+    assert (await tracker.webhook(postmark(new_id()), secret=secret)).status == 401
 
 
 async def test_a_receipt_of_another_providers_message_moves_nothing(tracker: Tracker) -> None:
@@ -160,7 +160,7 @@ async def test_the_vendors_own_signature_of_the_public_url_is_verified(tracker: 
     assert (await tracker.call("POST", path, body, headers)).status == 200
     await tracker.until(id, status="delivered")
     other = path.replace("att=1", "att=2")
-    assert (await tracker.call("POST", other, body, headers)).status == 403
+    assert (await tracker.call("POST", other, body, headers)).status == 401
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ async def test_the_vendors_own_signature_of_the_public_url_is_verified(tracker: 
         ("GET", f"/webhooks/{POSTMARK}", {}, 0, 405),
         ("POST", f"/webhooks/{POSTMARK}", {"Content-Encoding": "gzip"}, 10, 415),
         ("POST", f"/webhooks/{POSTMARK}", {}, 900_000, 413),
-        ("POST", f"/webhooks/{POSTMARK}", {}, 0, 403),
+        ("POST", f"/webhooks/{POSTMARK}", {}, 0, 401),
     ],
 )
 async def test_what_is_no_webhook_is_refused(
