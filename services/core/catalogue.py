@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
+from services.core.addresses import unclean
 from services.core.errors import Misconfigured
 from services.core.events import Channel
 from services.core.identifiers import (
@@ -213,6 +214,11 @@ def _account(name: str, raw: _RawAccount, scale: _Scale) -> Account:
     where = f"accounts.{_checked_name(name, 'accounts')}"
     if raw.concurrency < 1 or raw.batch < 1:
         raise Misconfigured(f"{where}: concurrency and batch are at least 1")
+    for setting, value in raw.settings.items():
+        if unclean(value):
+            raise Misconfigured(
+                f"{where}.settings.{setting}: has control, bidi or zero-width characters"
+            )
     return Account(
         name=AccountName(name),
         provider=raw.provider,

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["OUTCOMES", "Next", "Outcome", "OutcomeKind", "OutcomeRule"]
+__all__ = ["OUTCOMES", "Next", "Outcome", "OutcomeKind", "OutcomeRule", "fit"]
 
 
 class OutcomeKind(StrEnum):
@@ -73,3 +73,24 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     provider_ref: str | None = None
     #: seconds, where the provider asked for them
     retry_after: float | None = None
+
+
+#: longer words of a vendor are cut: they go into records, rows and indexes
+_MOST_WORD = 200
+_MOST_DETAIL = 1000
+
+
+def fit(outcome: Outcome) -> Outcome:
+    """The same, as every log and table can hold it, whatever the vendor wrote."""
+    ref = outcome.provider_ref
+    return msgspec.structs.replace(
+        outcome,
+        code=_cut(outcome.code, _MOST_WORD),
+        detail=_cut(outcome.detail, _MOST_DETAIL),
+        provider_ref=None if ref is None else _cut(ref, _MOST_WORD),
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    """Databases take no NUL."""
+    return text[:most].replace("\0", "\ufffd")

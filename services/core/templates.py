@@ -118,6 +118,13 @@ _MEMBER = re.compile(r"has no attribute '([A-Za-z_][A-Za-z0-9_]{0,63})'")
 # C0 and C1 controls but tab and line feed; line and paragraph separators
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_BREAK = re.compile(r"[\t\n]")
+# LRO and RLO, which let a text be read as another one than it is
+_OVERRIDE = re.compile(r"[\u202d\u202e]")
+#: browsers leave out what may not be in a scheme, and what stands before it
+_SCRIPT = "|".join(r"[\t\n\r]*".join(word) for word in ("javascript", "vbscript", "data"))
+_SCRIPT_LINK = re.compile(
+    rf"\b(?:href|action|formaction)\s*=\s*[\"']?[\x00-\x20]*(?:{_SCRIPT})[\t\n\r]*:", re.IGNORECASE
+)
 
 
 class Templates:
@@ -217,9 +224,15 @@ def _missing(name: TemplateName, message: str) -> RenderError:
 
 def _clean(name: TemplateName, text: str) -> str:
     """A part as it may be sent. A line break in a subject would be a header of its own."""
-    text = text.replace("\r\n", "\n").strip() if name.part is not Part.HTML else text
+    if name.part is Part.HTML:
+        if _SCRIPT_LINK.search(text):
+            raise RenderError("#/data", f"templates/{name}: a link would run a script")
+        return text
+    text = text.replace("\r\n", "\n").strip()
     if name.part is Part.SUBJECT and _LINE_BREAK.search(text):
         raise RenderError("#/data", f"templates/{name}: a subject is one line")
-    if name.part is not Part.HTML and _CONTROL.search(text):
+    if name.part is Part.SUBJECT and _OVERRIDE.search(text):
+        raise RenderError("#/data", f"templates/{name}: a subject is not read backwards")
+    if _CONTROL.search(text):
         raise RenderError("#/data", f"templates/{name}: a control character would be sent")
     return text

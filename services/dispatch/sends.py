@@ -12,7 +12,7 @@ from services.core.errors import LastwordError
 from services.core.identifiers import AccountName
 from services.core.ledger import Settlement, SettlementAnswer
 from services.core.messages import message_of
-from services.core.outcomes import Outcome, OutcomeKind
+from services.core.outcomes import Outcome, OutcomeKind, fit
 from services.core.ports import Access, Message, Provider, Request, Response
 from services.core.publications import closed, settled
 from services.dispatch.accounts import backoff_s
@@ -105,7 +105,7 @@ class Sends:
         if departure.begun_at is not None:
             now = clock.boot()
             self._state.jitters.told(account.name, now, now - departure.begun_at)
-        return _apart(provider.read_response(messages, reply), reply)
+        return _apart([fit(one) for one in provider.read_response(messages, reply)], reply)
 
     async def run(self) -> None:
         """Settle what has landed, as much at once as there is."""

@@ -162,19 +162,19 @@ def _whose(types: list[TypeName]) -> Json:
     return {
         "user": _text("Who is told.", 256, example="u1"),
         "type": _text("One of the catalogue's types.", enum=types),
-        "subject": _text("Narrows what supersedes what: an order number.", 256),
+        "subject": _text("Narrows what supersedes what: an order number.", 256, nullable=True),
         "tenant": _text("The API key's own, unless given.", 64),
-        "id": _text("Your own id of it.", format="uuid"),
+        "id": _text("Your own id of it.", format="uuid", nullable=True),
     }
 
 
 def _notification(types: list[TypeName]) -> Json:
     to = {
-        "email": _text("An address without a name.", example="u1@example.test"),
-        "phone": _text("E.164.", example="+15550001111"),
+        "email": _text("An address without a name.", example="u1@example.test", nullable=True),
+        "phone": _text("E.164.", example="+15550001111", nullable=True),
     }
     return _whose(types) | {
         "to": _object(to, []) | {"minProperties": 1},
         "data": {"type": "object", "description": "By the type's schema: see x-data-schemas."},
-        "locale": _text("BCP 47, for the choice of a template.", example="en"),
+        "locale": _text("BCP 47, for the choice of a template.", example="en", nullable=True),
     }

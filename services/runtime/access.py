@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 
+from services.core.addresses import unclean
 from services.core.catalogue import Account, Catalogue
 from services.core.errors import Misconfigured
 from services.core.identifiers import AccountName
@@ -57,4 +58,11 @@ def _secrets(account: Account, provider: Provider, settings: Settings) -> dict[s
     for name in provider.capabilities.optional_secrets:
         with suppress(Misconfigured):
             secrets |= settings.secrets_of(account.name, (name,))
+    broken = sorted(name for name, value in secrets.items() if unclean(value))
+    if broken:
+        # in a header it would be another header, and no request could be sent
+        raise Misconfigured(
+            f"account {account.name!r}: its {', '.join(broken)} must not hold control characters,"
+            " such as a line break at the end"
+        )
     return secrets

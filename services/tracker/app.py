@@ -22,6 +22,7 @@ from services.runtime.catalogue import LoadedCatalogue, load_catalogue
 from services.runtime.clock import boot_seconds, utc_now
 from services.runtime.codec import Codec
 from services.runtime.deployed import DeployedLog, inspect_log
+from services.runtime.http_logs import http_logger
 from services.runtime.ledger.postgres import PostgresLedger
 from services.runtime.ledger.time import LedgerTime
 from services.runtime.logs import get_logger
@@ -166,7 +167,11 @@ async def _listen(stack: AsyncExitStack, routes: list[web.RouteDef], host: str, 
     app.add_routes(routes)
     # signatures are over the bytes as they came, so nothing is decompressed
     runner = web.AppRunner(
-        app, access_log=None, auto_decompress=False, shutdown_timeout=_ANSWERED_WITHIN_S
+        app,
+        access_log=None,
+        logger=http_logger(),
+        auto_decompress=False,
+        shutdown_timeout=_ANSWERED_WITHIN_S,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

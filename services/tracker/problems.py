@@ -1,6 +1,7 @@
 """What a caller is told when the answer is no: problem details (RFC 9457), never a stack trace."""
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
@@ -88,5 +89,8 @@ async def as_problems(
     except (asyncio.CancelledError, ConnectionError):
         raise
     except Exception as error:
-        get_logger().error("unexpected", cause=type(error).__name__, exc_info=True)
+        # where it happened, and not its message: that may quote what was sent
+        frames = traceback.extract_tb(error.__traceback__)[-5:]
+        at = [f"{frame.name}:{frame.lineno}" for frame in frames]
+        get_logger().error("unexpected", cause=type(error).__name__, at=at)
         return Problem(500, "It is in our log; try again").answer()

@@ -1,9 +1,10 @@
 """Dispatch's sender against real sockets: what has left, and what a failure then means."""
 
 import asyncio
+import gzip
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from itertools import chain, repeat
 from threading import Event
@@ -71,13 +72,13 @@ async def provider(reply: bytes = REPLY) -> AsyncIterator[Provider]:
 
 
 async def send(
-    clock: Told, port: int, *, body: bytes = b"{}", times: int = 1
+    clock: Told, port: int, *, body: bytes = b"{}", times: int = 1, timeout_s: float = 5
 ) -> list[Response | Outcome]:
     """One after the other, on one connection; each may leave until 10.0."""
     request = Request(method="POST", url=f"http://127.0.0.1:{port}/", headers={}, body=body)
     async with HttpSender(ACCOUNTS) as sender:
         return [
-            await sender.send(ACCOUNT, request, Departure(clock, send_by=10.0), timeout_s=5)
+            await sender.send(ACCOUNT, request, Departure(clock, send_by=10.0), timeout_s=timeout_s)
             for _ in range(times)
         ]
 
@@ -200,3 +201,56 @@ async def test_a_connection_cut_after_the_write_leaves_it_unknown() -> None:
         (result,) = await send(Told(1.0), there.port)
     assert kind(result) is OutcomeKind.UNKNOWN
     assert there.heard.endswith(b"{}")
+
+
+async def _endless(head: bytes, chunk: bytes) -> AsyncIterator[int]:
+    """The port of a provider that goes on and on; it notices when nobody listens any more."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(head)
+        with suppress(ConnectionError):
+            while True:
+                writer.write(chunk)
+                await writer.drain()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+endless = asynccontextmanager(_endless)
+
+
+async def test_a_reply_that_never_ends_leaves_it_unknown() -> None:
+    async with endless(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65_536) as port:
+        (result,) = await send(Told(1.0), port)
+    assert isinstance(result, Outcome)
+    assert (result.kind, result.detail) == (OutcomeKind.UNKNOWN, "the reply does not end")
+
+
+async def test_a_reply_that_unpacks_without_end_leaves_it_unknown() -> None:
+    bomb = gzip.compress(bytes(100_000_000))
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    async with endless(head.encode(), bomb) as port:
+        (result,) = await send(Told(1.0), port)
+    assert kind(result) is OutcomeKind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: \xff\xfe\r\nX\0: y\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: =;;a=b; c\r\nContent-Length: 99\r\n\r\n",
+        b"HTTP/1.1 99999 OK\r\n\r\n",
+    ],
+)
+async def test_a_reply_that_is_no_http_leaves_it_unknown(reply: bytes) -> None:
+    async with provider(reply) as there:
+        (result,) = await send(Told(1.0), there.port, timeout_s=0.5)
+    assert kind(result) is OutcomeKind.UNKNOWN

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 from twilio.request_validator import RequestValidator
 
 from services.core.events import ReceiptKind, ReceiptReceived
@@ -189,6 +190,26 @@ async def test_a_body_without_a_length_is_bounded_too(tracker: Tracker) -> None:
     writer.write(head.encode() + b"100000\r\n" + b"x" * 0x100000 + b"\r\n1\r\nx\r\n")
     assert (await reader.readline()).split()[1] == b"413"
     writer.close()
+
+
+async def test_a_webhook_that_is_cut_short_is_nothing(tracker: Tracker) -> None:
+    id, secret = new_id(), sandbox_secrets("postmark", POSTMARK)["webhook_secret"]
+    host, _, port = tracker.base.removeprefix("http://").rpartition(":")
+    body = postmark(id)
+    head = (
+        f"POST /webhooks/{POSTMARK} HTTP/1.1\r\nHost: x\r\nX-Webhook-Secret: {secret}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with capture_logs() as logged:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head.encode() + body[:-9])
+        writer.write_eof()
+        assert b" 200 " not in await asyncio.wait_for(reader.read(), 20)
+        writer.close()
+        # the next one is taken as if nothing had been
+        assert (await tracker.webhook(body)).status == 200
+    assert [receipt.kind for receipt in receipts(tracker, id)] == [ReceiptKind.DELIVERED]
+    assert "example.test" not in str(logged)
 
 
 async def test_a_body_that_dawdles_is_given_up(

@@ -186,3 +186,11 @@ def test_an_unknown_account_is_refused_with_those_there_are() -> None:
 
 def test_a_type_needs_a_leg() -> None:
     assert "types.x.route" in fault('accounts = {}\ntypes.x = {lane="bulk",deadline="1s",route=[]}')
+
+
+@pytest.mark.parametrize(
+    "sender", ["Shop <a@x.test>\\nBcc: b@x.test", "Shop\\u202e", "S\\u200bhop"]
+)
+def test_a_setting_that_hides_characters_is_refused(sender: str) -> None:
+    with pytest.raises(Misconfigured, match=r"accounts\.postmark\.settings\.stream"):
+        parse(TEXT.replace("outbound", sender))

@@ -27,6 +27,7 @@ from services.core.strict_json import MAX_DEPTH
 from services.runtime.codec import Codec
 from services.runtime.schemas import schema_of
 from tests.unit.anything import events, of_event
+from tests.unit.mutations import mutated, torn
 from tests.unit.small_registry import SmallRegistry, small_registry
 
 PLAIN = Codec()
@@ -326,6 +327,29 @@ def test_a_damaged_value_is_poison_or_another_event(event: Event, data: st.DataO
     cut = bytes(value[: data.draw(st.integers(10, len(value)))])
     with suppress(PoisonEvent):
         assert type(PLAIN.decode(cut)) is type(event)
+
+
+@settings(max_examples=20)
+@given(data=st.data())
+def test_a_damaged_value_in_a_registry_s_wire_format_is_poison_or_another_event(
+    data: st.DataObject, registered: Codec
+) -> None:
+    event = data.draw(events())
+    value = registered.encode(event)
+    with suppress(PoisonEvent):
+        assert type(registered.decode(value[:5] + torn(data, value[5:]))) is type(event)
+
+
+@given(of_event(NotificationRequested) | of_event(NotificationCancelled), st.data())
+def test_a_damaged_request_in_json_is_poison_or_another_request(
+    event: NotificationRequested | NotificationCancelled, data: st.DataObject
+) -> None:
+    value = mutated(data, msgspec.json.encode(event))
+    with suppress(PoisonEvent):
+        read = PLAIN.decode_requested(value)
+        assert isinstance(read, NotificationRequested | NotificationCancelled)
+        # what was read can be written, and is the same then
+        assert PLAIN.decode_requested(PLAIN.encode(read)) == read
 
 
 def test_bytes_after_the_event_are_not_ignored() -> None:

@@ -123,6 +123,42 @@ def test_a_subject_stays_one_line(value: str) -> None:
     ).detail.replace("templates/", "")
 
 
+@pytest.mark.parametrize("value", ["a\u202ecod.exe", "\u202da"])
+def test_a_subject_is_not_read_backwards(value: str) -> None:
+    refused = refusal(Templates(email()), Channel.EMAIL, name=value)
+    assert "read backwards" in refused.detail
+
+
+@pytest.mark.parametrize("value", ["\u05d0\u200f1", "\u2067a\u2069", "\U0001f469\u200d\U0001f4bb"])
+def test_a_subject_may_be_written_from_right_to_left(value: str) -> None:
+    content = Templates(email()).render(HELLO, Channel.EMAIL, "en", {"name": value})
+    assert content.subject == f"Hello {value}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "javascript:alert(1)",
+        "JavaScript:alert(1)",
+        " \x01 java\tscript\n:alert(1)",
+        "vbscript:x",
+        "data:text/html,<script>alert(1)</script>",
+    ],
+)
+@pytest.mark.parametrize("html", ["<a href='{{ v }}'>", '<A HREF = "{{ v }}">', "<a href={{ v }}>"])
+def test_no_value_makes_a_link_that_runs_a_script(html: str, value: str) -> None:
+    templates = Templates(email(subject="Hi", text="Hi", html=html))
+    assert "run a script" in refusal(templates, Channel.EMAIL, v=value).detail
+
+
+@pytest.mark.parametrize("value", ["https://x.test/?a=javascript:", "mailto:a@x.test", "/data:x"])
+def test_a_link_that_runs_no_script_passes(value: str) -> None:
+    templates = Templates(
+        email(subject="{{ v }}", html="<a href='{{ v }}'>javascript: {{ v }}</a>")
+    )
+    assert templates.render(HELLO, Channel.EMAIL, "en", {"v": value, "name": "A"}).html
+
+
 @pytest.mark.parametrize("value", ["a\0b", "a\x1bb", "a\x7fb", "a\x85b"])
 def test_a_text_has_no_control_characters(value: str) -> None:
     assert "control character" in refusal(sms("{{ v }}"), v=value).detail

@@ -64,3 +64,14 @@ def test_an_optional_secret_is_there_if_it_is_given() -> None:
 def test_what_is_missing_is_named(asked: Catalogue, secrets: dict[str, str], advice: str) -> None:
     with pytest.raises(Misconfigured, match=advice):
         build_accesses(asked, PROVIDERS, Settings(secrets=secrets))
+
+
+@pytest.mark.parametrize("name", ["SERVER_TOKEN", "WEBHOOK_SECRET"])
+def test_a_secret_that_would_break_its_header_is_refused(name: str) -> None:
+    """As one that was read from a file, with the line break at its end."""
+    secrets = {**SECRETS, f"MAIL_1_{name}": "secret\n"}
+    with pytest.raises(Misconfigured, match=f"{name.lower()} must not hold control") as refused:
+        build_accesses(
+            catalogue(**{"from": "a@shop.example"}), PROVIDERS, Settings(secrets=secrets)
+        )
+    assert "secret\n" not in str(refused.value)
