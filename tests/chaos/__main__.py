@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("--rows", default="")
     parser.add_argument("--brokers", type=int, choices=(1, 3), default=1)
     parser.add_argument("--protocol", choices=("classic", "consumer"), default="classic")
+    parser.add_argument("--bug", default="", help="planted in every dispatch of the storm")
     parser.add_argument("--report", type=Path, default=_ROOT / "reports" / "chaos.json")
     parser.add_argument("--data", type=Path, default=_ROOT / ".lastword" / "chaos")
     given = parser.parse_args()
@@ -36,7 +37,9 @@ def main() -> int:
     if given.minutes:
         shutil.rmtree(given.data, ignore_errors=True)
         kafka = CLASSIC if given.protocol == "classic" else CONSUMER
-        plan = HousePlan(folder=given.data, brokers=given.brokers, kafka=kafka)
+        plan = HousePlan(
+            folder=given.data, brokers=given.brokers, kafka=kafka, dispatch_bug=given.bug
+        )
         outcome = rage(plan, seed=given.seed, minutes=given.minutes)
         report = with_storm(report, outcome.storm, outcome.found)
     write(report, given.report)

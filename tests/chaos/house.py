@@ -30,7 +30,7 @@ from tests.chaos.hooks import Hooks
 from tests.chaos.instance import Instance
 from tests.chaos.loop import LoopThread
 from tests.chaos.providers import Providers
-from tests.planted import HOOKS, planting
+from tests.planted import BUG, HOOKS, planting
 
 __all__ = ["CATALOGUE", "CLASSIC", "CONSUMER", "House", "HousePlan"]
 
@@ -67,6 +67,8 @@ class HousePlan(Struct, frozen=True, kw_only=True):
     broker: Mapping[str, str] = {}
     #: PostgreSQL's own
     postgres: Mapping[str, str] = {}
+    #: planted in every dispatch; none, if empty
+    dispatch_bug: str = ""
 
     def names(self) -> list[str]:
         """Of all instances there can be."""
@@ -197,10 +199,12 @@ class House:
         return Instance(spec, self._children, self._until_ready, links, hooks)
 
     def _environment(self, name: str, hooks: Hooks, addresses: Path) -> dict[str, str]:
+        is_planted = self.plan.dispatch_bug and name.startswith("dispatch")
+        bug = {BUG: self.plan.dispatch_bug} if is_planted else {}
         own = {k: v for k, v in os.environ.items() if not k.startswith("LASTWORD_")}
         settings = self._sandbox_settings() if name == _SANDBOX else self._settings(name)
         told = to_environment(replace(settings, address_file=str(addresses)))
-        return own | told | planting() | {HOOKS: str(hooks.folder)}
+        return own | told | planting() | bug | {HOOKS: str(hooks.folder)}
 
     def _settings(self, name: str) -> Settings:
         bind = self._binds[name]
