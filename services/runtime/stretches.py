@@ -1,0 +1,104 @@
+"""The log read beside all groups: what stands between two places, and no more."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from services.core.errors import Retryable
+from services.core.record import Record
+from services.runtime.records import Partition, RecordReader
+
+__all__ = ["StretchReader"]
+
+_MOST = 2_000
+_WAIT_S = 1.0
+_TIMEOUT_S = 10.0
+#: after so many waits without a record the broker is away
+_PATIENCE = 20
+
+
+class StretchReader(RecordReader):
+    """Commits nothing and is in nobody's way. For one thread; all of it may raise ``Retryable``."""
+
+    def __init__(
+        self,
+        kafka: Mapping[str, str],
+        topic_ids: Mapping[str, str],
+        *,
+        group: str = "lastword-stretch",
+    ) -> None:
+        """``topic_ids``: of the topics to read. ``group``: to ask how far that one is."""
+        properties: dict[str, str | int | bool] = {
+            **kafka,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+        }
+        # who is no member speaks the classic protocol
+        properties.pop("group.protocol", None)
+        super().__init__(properties, topic_ids)
+        self._ended: set[Partition] = set()
+
+    def bounds(self) -> dict[Partition, tuple[int, int]]:
+        """The first offset that is still there, and the next to be written, by partition."""
+        ask = self._consumer.get_watermark_offsets
+        with _away():
+            return {
+                part: ask(TopicPartition(*part), timeout=_TIMEOUT_S) for part in self._partitions()
+            }
+
+    def committed(self) -> dict[Partition, int]:
+        """Where the group reads on, of each partition that it has committed."""
+        with _away():
+            asked = [TopicPartition(*part) for part in self._partitions()]
+            found = self._consumer.committed(asked, timeout=_TIMEOUT_S)
+        return {(part.topic, part.partition): part.offset for part in found if part.offset >= 0}
+
+    def read(
+        self, starts: Mapping[Partition, int], ends: Mapping[Partition, int]
+    ) -> Iterator[list[Record]]:
+        """All records from here to there, of each partition in order.
+
+        What is gone from a partition's beginning is passed over.
+        """
+        left = {part: end for part, end in ends.items() if starts[part] < end}
+        self._ended.clear()
+        self._consumer.assign([TopicPartition(*part, starts[part]) for part in left])
+        waits = 0
+        while left:
+            records = self.batch(_MOST, _WAIT_S)
+            wanted = [r for r in records if r.offset < left.get((r.topic, r.partition), 0)]
+            done = self._done(records, left)
+            waits = 0 if records or done else waits + 1
+            if waits == _PATIENCE:
+                raise Retryable("Kafka does not give what stands in the log")
+            if wanted:
+                yield wanted
+        self._consumer.unassign()
+
+    def _partitions(self) -> list[Partition]:
+        listed = {t: self._consumer.list_topics(t, timeout=_TIMEOUT_S) for t in self._topic_ids}
+        return [(t, number) for t, found in listed.items() for number in found.topics[t].partitions]
+
+    def _at_end(self, partition: Partition) -> None:
+        self._ended.add(partition)
+
+    def _done(self, records: Iterable[Record], left: dict[Partition, int]) -> bool:
+        """Whether any partition was read as far as it is to be: those are taken out of ``left``."""
+        reached = {(r.topic, r.partition): r.offset + 1 for r in records}
+        done = [p for p, end in left.items() if p in self._ended or reached.get(p, 0) >= end]
+        for partition in done:
+            del left[partition]
+            # it may go on to grow, which is nothing to us
+            self._consumer.pause([TopicPartition(*partition)])
+        return bool(done)
+
+
+@contextmanager
+def _away() -> Iterator[None]:
+    try:
+        yield
+    except KafkaException as error:
+        raise Retryable(f"Kafka does not answer: {error.args[0].name()}") from error
