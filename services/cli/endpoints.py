@@ -8,7 +8,14 @@ import msgspec
 
 from services.core.errors import Retryable
 
-__all__ = ["Endpoints", "forget_endpoints", "kafka_of", "read_endpoints", "write_endpoints"]
+__all__ = [
+    "Endpoints",
+    "forget_endpoints",
+    "kafka_of",
+    "postgres_of",
+    "read_endpoints",
+    "write_endpoints",
+]
 
 _FILE = "endpoints.json"
 
@@ -65,3 +72,8 @@ def kafka_of(given: Mapping[str, str], folder: Path) -> dict[str, str]:
     if "bootstrap.servers" in given:
         return dict(given)
     return {**given, "bootstrap.servers": read_endpoints(folder).kafka}
+
+
+def postgres_of(given: str, folder: Path) -> str:
+    """The connection string, or that of the running server if no other is given."""
+    return given or read_endpoints(folder).postgres

@@ -19,6 +19,7 @@ _COMMANDS = {
     "cancel": ("commands.cancel", "Cancel what is pending for a user and type."),
     "check": ("commands.check", "Find what is wrong with a catalogue."),
     "topics": ("commands.topics", "Verify Kafka's topics, or create them."),
+    "rebuild": ("commands.rebuild", "Compare the tracker's tables with the log, or mend them."),
     "run": ("commands.run", "Run one service in the foreground."),
     "sandbox": ("commands.sandbox", "Run the providers' stand-ins alone."),
 }

@@ -6,6 +6,7 @@ part of what we promise: never less than ``FLOOR_MS``.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from enum import StrEnum
 
 from msgspec import Struct
@@ -22,7 +23,7 @@ from services.core.topics import (
     requested,
 )
 
-__all__ = ["FLOOR_MS", "FoundTopic", "KeyedBy", "TopicSpec", "layout", "problems"]
+__all__ = ["FLOOR_MS", "FoundTopic", "KeyedBy", "TopicSpec", "kept", "layout", "problems"]
 
 _DAY_MS = 86_400_000
 #: longer than the longest deadline, the idempotency window and the longest outage promised
@@ -98,6 +99,14 @@ def problems(specs: Sequence[TopicSpec], found: Mapping[str, FoundTopic]) -> lis
         *_uneven(there, found),
         *(fault for spec in there for fault in _faults(spec, found[spec.name])),
     ]
+
+
+def kept(config: Mapping[str, str]) -> timedelta | None:
+    """For how long a topic's settings keep every record; None: for ever."""
+    policies = config.get("cleanup.policy", "").split(",")
+    limits = {"delete": "retention.ms", "compact": "min.compaction.lag.ms"}
+    found = [int(config.get(limits[policy], "0")) for policy in policies if policy in limits]
+    return min((timedelta(milliseconds=ms) for ms in found if ms >= 0), default=None)
 
 
 _DELETE = frozenset({"delete"})

@@ -6,7 +6,7 @@ import psycopg
 
 from services.core.errors import Misconfigured, Retryable
 
-__all__ = ["migrate"]
+__all__ = ["apply_migrations", "migrate"]
 
 _LOCK = 0x6C617374  # "last": one migration at a time, whoever starts first
 
@@ -16,29 +16,25 @@ def migrate(dsn: str, package: str) -> list[str]:
 
     Safe to call from every process at its start. Raises ``Retryable`` where the server is away.
     """
-    folder = files(package) / "sql" / "migrations"
-    scripts = sorted(
-        (entry.name, entry.read_text("utf-8"))
-        for entry in folder.iterdir()
-        if entry.name.endswith(".sql")
-    )
-    if not scripts:
-        raise Misconfigured(f"{package} has no migrations: is the installation whole?")
     try:
         with psycopg.connect(dsn, autocommit=True) as connection:
-            return _apply(connection, package, scripts)
+            return apply_migrations(connection, package)
     except psycopg.OperationalError as error:
         raise Retryable("PostgreSQL does not answer; is the address right?") from error
 
 
-def _apply(
-    connection: psycopg.Connection, package: str, scripts: list[tuple[str, str]]
+def apply_migrations(
+    connection: psycopg.Connection[tuple[object, ...]], package: str, *, anew: bool = False
 ) -> list[str]:
+    """As ``migrate``; ``anew``: also what was applied before, where its tables are gone."""
+    scripts = _scripts(package)
     connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (package text, name text,"
         " applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (package, name))"
     )
+    if anew:
+        connection.execute("DELETE FROM migrations WHERE package = %s", (package,))
     rows = connection.execute("SELECT name FROM migrations WHERE package = %s", (package,))
     done = {name for (name,) in rows}
     applied = []
@@ -52,3 +48,15 @@ def _apply(
             applied.append(name)
     connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
     return applied
+
+
+def _scripts(package: str) -> list[tuple[str, str]]:
+    folder = files(package) / "sql" / "migrations"
+    scripts = sorted(
+        (entry.name, entry.read_text("utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
+    )
+    if not scripts:
+        raise Misconfigured(f"{package} has no migrations: is the installation whole?")
+    return scripts

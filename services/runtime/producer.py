@@ -52,6 +52,8 @@ class _Batch:
 
     def __init__(self, size: int) -> None:
         self.done: Future[datetime | None] = Future()
+        # whoever stops waiting for it takes nothing back: it cannot be cancelled
+        self.done.set_running_or_notify_cancel()
         self._appended_at: datetime | None = None
         self._left = size
         self._error: KafkaError | None = None

@@ -65,7 +65,10 @@ class StretchReader(RecordReader):
         """
         left = {part: end for part, end in ends.items() if starts[part] < end}
         self._ended.clear()
-        self._consumer.assign([TopicPartition(*part, starts[part]) for part in left])
+        parts = [TopicPartition(*part, starts[part]) for part in left]
+        self._consumer.assign(parts)
+        # an earlier call has paused what it had read
+        self._consumer.resume(parts)
         waits = 0
         while left:
             records = self.batch(_MOST, _WAIT_S)

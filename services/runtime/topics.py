@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -16,9 +17,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it lists no
 )
 
 from services.core.errors import Misconfigured, Retryable
-from services.core.layout import FoundTopic, TopicSpec, layout, problems
+from services.core.layout import FoundTopic, TopicSpec, kept, layout, problems
 
-__all__ = ["create_topics", "require_topics", "topic_ids", "verify_topics"]
+__all__ = ["create_topics", "kept_for", "require_topics", "topic_ids", "verify_topics"]
 
 LAYOUT = layout()
 _TIMEOUT_S = 30.0
@@ -82,6 +83,11 @@ def topic_ids(
             f"no such topic: {', '.join(missing)}; create it with `lastword topics --create`"
         )
     return {name: str(topic.topic_id) for name, topic in described.items()}
+
+
+def kept_for(admin: AdminClient, names: Iterable[str]) -> dict[str, timedelta | None]:
+    """By topic, how old a record may grow before its settings let it go; None: it never goes."""
+    return {name: kept(config) for name, config in _configs(admin, list(names)).items()}
 
 
 def _describe(

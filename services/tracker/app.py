@@ -11,11 +11,9 @@ from contextlib import AsyncExitStack, suppress
 
 from aiohttp import web
 
-from services.core.catalogue import Lane
 from services.core.identifiers import AccountName
 from services.core.ledger import SweptLedger
 from services.core.ports import Access
-from services.core.topics import ATTEMPTS, RECEIPTS, requested
 from services.providers import PROVIDERS
 from services.runtime.access import build_accesses
 from services.runtime.catalogue import LoadedCatalogue, load_catalogue
@@ -39,16 +37,14 @@ from services.tracker.looking import Looks
 from services.tracker.lookups import Lookups
 from services.tracker.problems import as_problems
 from services.tracker.queries import Queries
-from services.tracker.reading import Reading
+from services.tracker.reading import READ, Reading
 from services.tracker.receipts import FoldedReceipts
 from services.tracker.reconciling import settling_times
 from services.tracker.sweeper import Sweeper
 from services.tracker.webhooks import Webhooks
 
-__all__ = ["READ", "serve"]
+__all__ = ["serve"]
 
-#: the topics that are folded
-READ = (*map(requested, Lane), ATTEMPTS, RECEIPTS)
 #: a vendor that waits for longer has given up
 _ACKNOWLEDGED_WITHIN_S = 5.0
 _ANSWERED_WITHIN_S = 10.0

@@ -1,8 +1,15 @@
-"""How the tracker's connections notice that the server is gone without having said so."""
+"""The tracker's connections, which notice that the server is gone without having said so."""
 
 from typing import TypedDict
 
-__all__ = ["LIVENESS", "Liveness"]
+import psycopg
+
+from services.tracker.store import Connection
+
+__all__ = ["LIVENESS", "TABLES_GONE", "Liveness", "Reconnecting"]
+
+#: what an ``UndefinedTable`` says to whoever has to do something about it
+TABLES_GONE = "the tracker's tables are gone: `lastword rebuild` makes them again from the log"
 
 
 class Liveness(TypedDict):
@@ -24,3 +31,20 @@ LIVENESS = Liveness(
     keepalives_count=3,
     tcp_user_timeout=20_000,
 )
+
+
+class Reconnecting:
+    """One connection for one thread: call it for an open one."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._connection: Connection | None = None
+
+    def __call__(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg.connect(self._dsn, autocommit=True, **LIVENESS)
+        return self._connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()

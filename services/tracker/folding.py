@@ -14,8 +14,10 @@ from services.runtime.consumer import Partition
 from services.runtime.logs import get_logger
 from services.runtime.metrics import LAG
 from services.runtime.producer import LogProducer
+from services.tracker.connections import Reconnecting
 from services.tracker.consuming import PlacedConsumer
 from services.tracker.intake import Intake
+from services.tracker.outlet import LogOutlet
 from services.tracker.patience import Patience, Stopped
 from services.tracker.reading import Reading
 from services.tracker.store import StaleOffsets
@@ -46,7 +48,9 @@ class Folding:
         self._topic_ids = topic_ids
         self._stop = stop
         self._patience = Patience(stop)
-        self._intake = Intake(dsn, topic_ids, reading, producer, self._patience)
+        self._connection = Reconnecting(dsn)
+        outlet = LogOutlet(producer, reading.codec, self._patience)
+        self._intake = Intake(self._connection, topic_ids, reading, outlet, self._patience)
         self._left = True
         self._told_at = 0.0
 
@@ -65,7 +69,7 @@ class Folding:
                     get_logger().warning("offsets_stale", cause=str(error))
                 except Retryable as error:
                     self._patience.pause(error)
-        self._intake.close()
+        self._connection.close()
 
     def _read(self) -> None:
         """Be a member of the group, until stopped or until something makes us join anew."""

@@ -4,27 +4,22 @@ A crash at any point is harmless: before the transaction commits the batch is re
 it is not; states that were not published stand in a table, and dead letters are written first.
 """
 
-from collections.abc import Mapping, MutableMapping, Sequence
-from concurrent.futures import TimeoutError
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
 import psycopg
-from msgspec import Struct
 from psycopg.errors import ProgramLimitExceeded
 
 from services.core.errors import PoisonEvent
 from services.core.events import DeliveryState
 from services.core.identifiers import EventId, NotificationId
 from services.core.record import Record
-from services.core.requested import dead_letter_headers
-from services.core.topics import STATE, dead_letters
 from services.runtime.consumer import Partition, next_offsets
 from services.runtime.logs import get_logger
-from services.runtime.metrics import DEAD_LETTERS
-from services.runtime.producer import LogProducer, OutRecord
-from services.tracker.connections import LIVENESS
 from services.tracker.entries import Entry, identity, what
-from services.tracker.patience import Patience
+from services.tracker.outlet import Letter, Outlet
+from services.tracker.patience import Trying
 from services.tracker.reading import Reading
+from services.tracker.statements import LIVE
 from services.tracker.store import (
     Batch,
     Connection,
@@ -38,34 +33,7 @@ from services.tracker.store import (
 
 __all__ = ["Intake"]
 
-#: under the 1 000 000 that clients send at the most by default
-_MOST_BYTES = 950_000
-_KEPT_BYTES = 100_000
 _MOST_LEFT = 1000
-_CHECK_EVERY_S = 0.5
-
-
-class _Letter(Struct, frozen=True):
-    """A record that is dead, and why."""
-
-    record: Record
-    error: PoisonEvent
-
-    def out(self) -> OutRecord:
-        key, value = self.record.key or b"", self.record.value or b""
-        headers = dead_letter_headers(self.record, self.error)
-        size = len(key) + len(value) + sum(len(name) + len(text) for name, text in headers)
-        whole = size <= _MOST_BYTES
-        if not whole:
-            # Kafka would not take it with its headers added, and nothing may stop the fold
-            ours = [header for header in headers if header[0].startswith("lastword.")]
-            headers = [*ours, ("lastword.cut", str(size).encode())]
-        return OutRecord(
-            topic=dead_letters(self.record.topic),
-            key=self.record.key if whole else key[:_KEPT_BYTES],
-            value=self.record.value if whole else value[:_KEPT_BYTES],
-            headers=tuple(headers),
-        )
 
 
 class Intake:
@@ -73,18 +41,21 @@ class Intake:
 
     def __init__(
         self,
-        dsn: str,
+        connected: Callable[[], Connection],
         topic_ids: Mapping[str, str],
         reading: Reading,
-        producer: LogProducer,
-        patience: Patience,
+        outlet: Outlet,
+        patience: Trying,
+        *,
+        schema: str = LIVE,
     ) -> None:
-        self._dsn = dsn
+        """``connected``: an open connection, made anew where it was lost."""
+        self._connected = connected
         self._topic_ids = topic_ids
         self._reading = reading
-        self._producer = producer
+        self._outlet = outlet
         self._patience = patience
-        self._connection: Connection | None = None
+        self._schema = schema
         #: the next offset to fold of each partition that is ours
         self.positions: MutableMapping[Partition, int] = {}
 
@@ -94,7 +65,9 @@ class Intake:
             Place(topic=topic, topic_id=self._topic_ids[topic], partition=number)
             for topic, number in partitions
         ]
-        positions = self._patience.until_done(lambda: open_offsets(self._connected(), places))
+        positions = self._patience.until_done(
+            lambda: open_offsets(self._connected(), places, schema=self._schema)
+        )
         self.positions.update(positions)
         return positions
 
@@ -117,10 +90,6 @@ class Intake:
             self._publish_states(states)
             left = len(states)
 
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-
     def _take_singly(self, records: Sequence[Record], error: psycopg.Error) -> None:
         """Something in it cannot be stored: find it, and let the rest pass."""
         if len(records) > 1:
@@ -132,13 +101,13 @@ class Intake:
 
     def _fold(self, records: Sequence[Record]) -> list[DeliveryState]:
         entries: list[Entry] = []
-        letters: list[_Letter] = []
+        letters: list[Letter] = []
         sources: dict[tuple[NotificationId, EventId], Record] = {}
         for record in records:
             try:
                 entry = self._reading.entry_of(record)
             except PoisonEvent as error:
-                letters.append(_Letter(record, error))
+                letters.append(Letter(record, error))
                 continue
             if entry is not None:
                 entries.append(entry)
@@ -146,17 +115,18 @@ class Intake:
 
         def bury(contradicting: Sequence[Entry]) -> None:
             found = [_contradiction(sources[identity(entry)], entry) for entry in contradicting]
-            self._bury([*letters, *found])
+            # acknowledged before the offsets move; a crash in between buries them once more
+            self._outlet.bury([*letters, *found])
 
         batch = Batch(entries=entries, moves=self._moves(records))
-        states = apply(self._connected(), batch, bury)
+        states = apply(self._connected(), batch, bury, schema=self._schema)
         self.positions.update(next_offsets(records))
         return states
 
     def _skip(self, record: Record, poison: PoisonEvent) -> None:
-        letters = [_Letter(record, poison)]
+        letters = [Letter(record, poison)]
         batch = Batch(entries=(), moves=self._moves([record]))
-        apply(self._connected(), batch, lambda _: self._bury(letters))
+        apply(self._connected(), batch, lambda _: self._outlet.bury(letters), schema=self._schema)
         self.positions.update(next_offsets([record]))
 
     def _moves(self, records: Sequence[Record]) -> list[Move]:
@@ -170,38 +140,15 @@ class Intake:
             for (topic, number), next in next_offsets(records).items()
         ]
 
-    def _bury(self, letters: Sequence[_Letter]) -> None:
-        """Acknowledged before the offsets move; a crash in between buries them once more."""
-        self._publish([letter.out() for letter in letters])
-        for letter in letters:
-            DEAD_LETTERS.labels("tracker", letter.error.cause).inc()
-
     def _publish_states(self, states: Sequence[DeliveryState]) -> None:
         if states:
-            records = [self._state_record(state) for state in states]
-            self._patience.until_done(lambda: self._publish(records))
-            self._patience.until_done(lambda: mark_published(self._connected(), states))
-
-    def _state_record(self, state: DeliveryState) -> OutRecord:
-        key = str(state.notification_id).encode()
-        return OutRecord(topic=STATE, key=key, value=self._reading.codec.encode(state))
-
-    def _publish(self, records: Sequence[OutRecord]) -> None:
-        future = self._producer.start(records)
-        while True:
-            try:
-                future.result(_CHECK_EVERY_S)
-                return
-            except TimeoutError:
-                self._patience.check()
-
-    def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = psycopg.connect(self._dsn, autocommit=True, **LIVENESS)
-        return self._connection
+            self._patience.until_done(lambda: self._outlet.publish(states))
+            self._patience.until_done(
+                lambda: mark_published(self._connected(), states, schema=self._schema)
+            )
 
 
-def _contradiction(record: Record, entry: Entry) -> _Letter:
+def _contradiction(record: Record, entry: Entry) -> Letter:
     get_logger().error(
         "contradiction",
         notification=str(entry.notification_id),
@@ -209,4 +156,4 @@ def _contradiction(record: Record, entry: Entry) -> _Letter:
         what=what(entry),
     )
     detail = f"{what(entry)} contradicts what is known of {entry.notification_id}: see its timeline"
-    return _Letter(record, PoisonEvent("contradiction", detail))
+    return Letter(record, PoisonEvent("contradiction", detail))

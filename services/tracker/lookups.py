@@ -8,13 +8,13 @@ from uuid import UUID
 import msgspec
 import psycopg
 from msgspec import Struct
-from psycopg.errors import QueryCanceled
+from psycopg.errors import QueryCanceled, UndefinedTable
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.core.errors import Retryable
 from services.core.events import NotificationClosed
 from services.core.identifiers import AccountName, NotificationId, SupersessionKey
-from services.tracker.connections import LIVENESS
+from services.tracker.connections import LIVENESS, TABLES_GONE
 from services.tracker.entries import CancelSeen, Entry, key_id
 from services.tracker.statements import statement
 from services.tracker.timeline import Beside
@@ -151,6 +151,8 @@ class Lookups:
                 return await cursor.fetchall()
         except QueryCanceled as error:
             raise Retryable("that takes too long: narrow it by user, key or tenant") from error
+        except UndefinedTable as error:
+            raise Retryable(TABLES_GONE) from error
         except (PoolTimeout, psycopg.OperationalError) as error:
             raise Retryable("PostgreSQL does not answer") from error
 

@@ -2,15 +2,16 @@
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import psycopg
-from psycopg.errors import ProgramLimitExceeded
+from psycopg.errors import ProgramLimitExceeded, UndefinedTable
 
 from services.core.errors import Retryable
 from services.runtime.logs import get_logger
+from services.tracker.connections import TABLES_GONE
 
-__all__ = ["Patience", "Stopped"]
+__all__ = ["Impatience", "Patience", "Stopped", "Trying"]
 
 _AGAIN_S = 0.5
 T = TypeVar("T")
@@ -18,6 +19,19 @@ T = TypeVar("T")
 
 class Stopped(Exception):
     """Told to stop while waiting for something that is away."""
+
+
+class Trying(Protocol):
+    """How often something is tried."""
+
+    def until_done(self, attempt: Callable[[], T]) -> T: ...
+
+
+class Impatience:
+    """Once: for a tool, which a person may call again."""
+
+    def until_done(self, attempt: Callable[[], T]) -> T:
+        return attempt()
 
 
 class Patience:
@@ -35,6 +49,8 @@ class Patience:
             except ProgramLimitExceeded:
                 # psycopg calls it operational, but the same again will fare no better
                 raise
+            except UndefinedTable:
+                self.pause(Retryable(TABLES_GONE))
             except (Retryable, psycopg.OperationalError) as error:
                 self.pause(error)
 

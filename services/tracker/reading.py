@@ -7,7 +7,7 @@ here too, where they name a notification; nothing else is made of them.
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.core.catalogue import Catalogue
+from services.core.catalogue import Catalogue, Lane
 from services.core.errors import PoisonEvent
 from services.core.events import (
     AttemptSettled,
@@ -26,7 +26,7 @@ from services.core.requested import (
     id_of,
     read_requested,
 )
-from services.core.topics import RECEIPTS, lane_of
+from services.core.topics import ATTEMPTS, RECEIPTS, lane_of, requested
 from services.core.validation import Rules
 from services.runtime.codec import Codec
 from services.tracker.entries import (
@@ -39,7 +39,10 @@ from services.tracker.entries import (
     requested_id,
 )
 
-__all__ = ["Reading"]
+__all__ = ["READ", "Reading"]
+
+#: the topics that are folded
+READ = (*map(requested, Lane), ATTEMPTS, RECEIPTS)
 
 
 class Reading(Struct, frozen=True):

@@ -1,11 +1,13 @@
 """The receipts that the fold knows, and whether it has read them to their end."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 
 import psycopg
 from confluent_kafka.admin import AdminClient
+from psycopg.errors import UndefinedTable
 
 from services.core.errors import Retryable
 from services.core.events import ReceiptKind
@@ -13,7 +15,8 @@ from services.core.identifiers import NotificationId
 from services.core.topics import RECEIPTS
 from services.runtime.ends import log_ends
 from services.runtime.logs import kafka_logger
-from services.tracker.store import Place, open_offsets, receipts_of
+from services.tracker.connections import TABLES_GONE
+from services.tracker.store import Connection, Place, open_offsets, receipts_of
 
 __all__ = ["FoldedReceipts", "Receipts", "ReceiptsBook"]
 
@@ -48,7 +51,7 @@ class FoldedReceipts:
         return await asyncio.to_thread(self._is_complete)
 
     def _of(self, ids: Sequence[NotificationId]) -> Receipts:
-        with self._connected() as connection:
+        with self._session() as connection:
             return receipts_of(connection, ids)
 
     def _is_complete(self) -> bool:
@@ -56,12 +59,16 @@ class FoldedReceipts:
         places = [
             Place(topic=topic, topic_id=self._topic_id, partition=number) for topic, number in ends
         ]
-        with self._connected() as connection:
+        with self._session() as connection:
             folded = open_offsets(connection, places)
         return all(folded[place] >= end for place, end in ends.items())
 
-    def _connected(self) -> psycopg.Connection[tuple[object, ...]]:
+    @contextmanager
+    def _session(self) -> Iterator[Connection]:
         try:
-            return psycopg.connect(self._dsn, autocommit=True)
+            with psycopg.connect(self._dsn, autocommit=True) as connection:
+                yield connection
+        except UndefinedTable as error:
+            raise Retryable(TABLES_GONE) from error
         except psycopg.OperationalError as error:
             raise Retryable("PostgreSQL does not answer") from error

@@ -2,6 +2,7 @@
 
 A crash before the commit leaves nothing, after it the offsets say where to go on. Offsets move by
 compare and set, so a tracker that was taken for dead and wakes up is refused: ``StaleOffsets``.
+All of it also works on tables like them in another ``schema``.
 """
 
 import re
@@ -32,7 +33,7 @@ from services.tracker.entries import (
     version,
     what,
 )
-from services.tracker.statements import statement
+from services.tracker.statements import LIVE, statement
 
 __all__ = [
     "Batch",
@@ -44,6 +45,7 @@ __all__ = [
     "mark_published",
     "open_offsets",
     "receipts_of",
+    "refold",
     "unpublished",
 ]
 
@@ -93,9 +95,11 @@ class _Line(Struct, frozen=True, kw_only=True):
     provider_ref: str | None = None
 
 
-def open_offsets(connection: Connection, places: Sequence[Place]) -> dict[tuple[str, int], int]:
+def open_offsets(
+    connection: Connection, places: Sequence[Place], *, schema: str = LIVE
+) -> dict[tuple[str, int], int]:
     """The next offset to fold of each topic and partition; 0 where none was folded yet."""
-    rows = _rows(connection, "open_offsets", places=_json(places))
+    rows = _rows(connection, "open_offsets", schema, places=_json(places))
     return {(str(topic), _int(number)): _int(at) for topic, number, at in rows}
 
 
@@ -103,6 +107,8 @@ def apply(
     connection: Connection,
     batch: Batch,
     before_commit: Callable[[Sequence[Entry]], None] = lambda _: None,
+    *,
+    schema: str = LIVE,
 ) -> list[DeliveryState]:
     """Take a batch in, whole or not at all; the states that changed.
 
@@ -110,20 +116,32 @@ def apply(
     ``StaleOffsets``, and whatever psycopg raises.
     """
     with connection.transaction():
-        _move(connection, batch.moves)
+        _move(connection, schema, batch.moves)
         ids = sorted({entry.notification_id for entry in batch.entries})
-        connection.execute(statement("lock_deliveries"), {"ids": ids})
-        new = _add(connection, batch.entries)
+        connection.execute(statement("lock_deliveries", schema), {"ids": ids})
+        new = _add(connection, schema, batch.entries)
         touched = {entry.notification_id for entry in new}
-        known = _grouped(entries_of(connection, touched))
+        known = _grouped(entries_of(connection, touched, schema=schema))
         deliveries = {id: fold(id, entries) for id, entries in known.items()}
         before_commit(_contradicting(deliveries, known, new))
-        return _write(connection, deliveries)
+        return _write(connection, schema, deliveries)
 
 
-def entries_of(connection: Connection, ids: Iterable[NotificationId]) -> list[Entry]:
+def refold(
+    connection: Connection, ids: Sequence[NotificationId], *, schema: str = LIVE
+) -> list[DeliveryState]:
+    """Write once more what the timelines of these amount to; the states that changed."""
+    with connection.transaction():
+        connection.execute(statement("lock_deliveries", schema), {"ids": sorted(ids)})
+        known = _grouped(entries_of(connection, ids, schema=schema))
+        return _write(connection, schema, {id: fold(id, known[id]) for id in known})
+
+
+def entries_of(
+    connection: Connection, ids: Iterable[NotificationId], *, schema: str = LIVE
+) -> list[Entry]:
     """All that is known of some notifications, in no order."""
-    ((text,),) = _rows(connection, "entries_of", ids=list(ids))
+    ((text,),) = _rows(connection, "entries_of", schema, ids=list(ids))
     return msgspec.json.decode(str(text), type=list[Entry])
 
 
@@ -136,30 +154,32 @@ def receipts_of(
 
 def unpublished(connection: Connection, most: int = 1000) -> list[DeliveryState]:
     """States that a crash left unpublished, as they are now."""
-    rows = _rows(connection, "left_unpublished", most=most)
+    rows = _rows(connection, "left_unpublished", LIVE, most=most)
     revisions = {cast(NotificationId, id): _int(revision) for id, revision in rows}
     known = _grouped(entries_of(connection, revisions))
     return _states({id: fold(id, entries) for id, entries in known.items()}, revisions)
 
 
-def mark_published(connection: Connection, states: Sequence[DeliveryState]) -> None:
+def mark_published(
+    connection: Connection, states: Sequence[DeliveryState], *, schema: str = LIVE
+) -> None:
     """Forget that these are unpublished; losing this in a crash publishes them once more."""
     published = [
         {"notification_id": state.notification_id, "revision": state.revision} for state in states
     ]
     with connection.transaction():
         connection.execute("SET LOCAL synchronous_commit = off")
-        connection.execute(statement("mark_published"), {"published": _json(published)})
+        connection.execute(statement("mark_published", schema), {"published": _json(published)})
 
 
-def _move(connection: Connection, moves: Sequence[Move]) -> None:
-    moved = _rows(connection, "move_offsets", moves=_json(moves))
+def _move(connection: Connection, schema: str, moves: Sequence[Move]) -> None:
+    moved = _rows(connection, "move_offsets", schema, moves=_json(moves))
     if len(moved) < len(moves):
         missing = {(m.topic_id, m.partition) for m in moves} - set(moved)
         raise StaleOffsets(f"folded by another tracker meanwhile: {sorted(missing)}")
 
 
-def _add(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
+def _add(connection: Connection, schema: str, entries: Iterable[Entry]) -> list[Entry]:
     """Store the entries; those that were not known before, in the order of the log."""
     told: dict[tuple[object, ...], Entry] = {}
     for entry in entries:
@@ -167,7 +187,7 @@ def _add(connection: Connection, entries: Iterable[Entry]) -> list[Entry]:
         if _is_earlier(entry, known):
             told[identity(entry)] = entry
     lines = _json([_line(entry) for entry in told.values()])
-    added = set(_rows(connection, "add_entries", lines=lines))
+    added = set(_rows(connection, "add_entries", schema, lines=lines))
     return [entry for place, entry in told.items() if place in added]
 
 
@@ -209,9 +229,10 @@ def _contradicting(
 
 
 def _write(
-    connection: Connection, deliveries: Mapping[NotificationId, Delivery]
+    connection: Connection, schema: str, deliveries: Mapping[NotificationId, Delivery]
 ) -> list[DeliveryState]:
-    rows = _rows(connection, "write_deliveries", deliveries=_json(list(deliveries.values())))
+    told = _json(list(deliveries.values()))
+    rows = _rows(connection, "write_deliveries", schema, deliveries=told)
     return _states(deliveries, {cast(NotificationId, id): _int(at) for id, at in rows})
 
 
@@ -229,8 +250,10 @@ def _grouped(entries: Iterable[Entry]) -> dict[NotificationId, list[Entry]]:
     return groups
 
 
-def _rows(connection: Connection, name: str, **values: object) -> list[tuple[object, ...]]:
-    return connection.execute(statement(name), values).fetchall()
+def _rows(
+    connection: Connection, name: str, schema: str, **values: object
+) -> list[tuple[object, ...]]:
+    return connection.execute(statement(name, schema), values).fetchall()
 
 
 def _json(value: object) -> str:

@@ -1,5 +1,6 @@
 """Every command explains itself, and every failure is a sentence and a code."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ from services.cli.failures import told
 from services.cli.group import lastword
 from services.core.errors import Misconfigured, Retryable
 
-COMMANDS = ("up", "demo", "send", "show", "cancel", "check", "topics", "run", "sandbox")
+COMMANDS = (
+    *("up", "demo", "send", "show", "cancel", "check", "topics", "rebuild", "run", "sandbox"),
+)
+GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "command-line.md"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -27,6 +31,11 @@ def test_the_overview_names_every_command_in_the_order_of_use() -> None:
     output = CliRunner().invoke(lastword, ["--help"]).output
     places = [output.index(f"\n  {name} ") for name in COMMANDS]
     assert places == sorted(places)
+
+
+def test_the_guide_lists_the_same_commands() -> None:
+    listed = re.findall(r"^\| `(\w+)[^`]*` \|", GUIDE.read_text(), re.MULTILINE)
+    assert tuple(listed[: len(COMMANDS)]) == COMMANDS
 
 
 @pytest.mark.parametrize(
