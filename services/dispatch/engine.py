@@ -7,9 +7,10 @@ the same event id. Offsets are committed only for what was published.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 
-from services.core.catalogue import Account
+from services.core.catalogue import Account, Lane
 from services.core.identifiers import AccountName
 from services.dispatch.claims import Claims, Flight
 from services.dispatch.closes import Closes
@@ -31,7 +32,7 @@ _LOOK_S = 0.03
 
 
 class Engine:
-    """Runs until cancelled; ``pause`` and ``resume`` hold back choosing while partitions move."""
+    """Runs until cancelled; ``hold`` and ``release`` hold back choosing while partitions move."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class Engine:
         self._sends = sends
         self._closes = closes
         self._accounts = accounts
-        self._holds = 0
+        self._held: Counter[Lane] = Counter()
         self._group = asyncio.TaskGroup()
         self._claiming = asyncio.Semaphore(_CLAIMS_AT_ONCE)
 
@@ -60,12 +61,12 @@ class Engine:
             group.create_task(self._choose())
             group.create_task(self._count())
 
-    def hold(self) -> None:
-        """Choose nothing until ``release``: more is about to be read, or partitions are leaving."""
-        self._holds += 1
+    def hold(self, *lanes: Lane) -> None:
+        """Choose nothing of these, or of any, until each who asked for it has asked to go on."""
+        self._held += Counter(lanes or Lane)
 
-    def release(self) -> None:
-        self._holds -= 1
+    def release(self, *lanes: Lane) -> None:
+        self._held -= Counter(lanes or Lane)
         self._state.changed.set()
 
     async def idle(self, timeout_s: float, partitions: Sequence[Partition] | None = None) -> bool:
@@ -85,14 +86,13 @@ class Engine:
             now = state.now()
             expired = state.table.due(now)
             if expired:
-                self._spawn(self._closes.expire(expired))
-            if not self._holds:
-                await self._claiming.acquire()
-                choices = state.table.choose(state.now(), _CHOOSE_MOST)
-                if choices:
-                    self._spawn(self._deliver(choices))
-                    continue
-                self._claiming.release()
+                self.spawn(self._closes.expire(expired))
+            await self._claiming.acquire()
+            choices = state.table.choose(state.now(), _CHOOSE_MOST, self._held)
+            if choices:
+                self.spawn(self._deliver(choices))
+                continue
+            self._claiming.release()
             await self._until_changed(now)
 
     async def _until_changed(self, now: float) -> None:
@@ -111,7 +111,7 @@ class Engine:
         finally:
             self._claiming.release()
         for group in self._groups(flights):
-            self._spawn(self._sends.send(group))
+            self.spawn(self._sends.send(group))
 
     def _groups(self, flights: Sequence[Flight]) -> Iterator[Sequence[Flight]]:
         """By account and cell, no more in one than its batch."""
@@ -126,7 +126,8 @@ class Engine:
             for start in range(0, len(group), most):
                 yield group[start : start + most]
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        """Do this beside all else; if it fails, all of the engine does."""
         self._group.create_task(work).add_done_callback(lambda _: self._state.changed.set())
 
     async def _count(self) -> None:

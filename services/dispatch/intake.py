@@ -1,6 +1,7 @@
 """Takes in proposals: those to send go into the table, the others are closed as they say."""
 
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Coroutine, Sequence
 
 from services.core.catalogue import Lane
 from services.core.events import CloseReason, NotificationRouted, Proposal
@@ -12,23 +13,51 @@ from services.dispatch.state import DispatchState
 
 __all__ = ["Intake"]
 
+_VERDICTS = {
+    Proposal.SUPPRESS: CloseReason.SUPPRESSED,
+    Proposal.DEAD_LETTER: CloseReason.DEAD_LETTERED,
+}
+
 
 class Intake:
     """The way in, for what is read and for what is resumed."""
 
     def __init__(
-        self, state: DispatchState, closes: Closes, version_of: Callable[[Origin], Version]
+        self,
+        state: DispatchState,
+        closes: Closes,
+        version_of: Callable[[Origin], Version],
+        spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
+        """``spawn``: do this beside all else."""
         self._state = state
         self._closes = closes
         self.version_of = version_of
+        self._spawn = spawn
+        self._to_close: dict[tuple[CloseReason, str], list[Candidate]] = defaultdict(list)
+        #: how many are being closed without a send, by lane
+        self.closing: Counter[Lane] = Counter()
 
-    async def take(self, routed: NotificationRouted, lane: Lane, place: Place) -> None:
+    def take(self, routed: NotificationRouted, lane: Lane, place: Place) -> None:
+        """Take one in; what is not to be sent waits for ``judge``."""
         candidate = Candidate(routed, self.version_of(routed.origin), lane, place)
-        match routed.proposal:
-            case Proposal.SEND:
-                self._state.table.absorb(candidate, self._state.now())
-            case Proposal.SUPPRESS:
-                await self._closes.close([candidate], CloseReason.SUPPRESSED, routed.reason)
-            case Proposal.DEAD_LETTER:
-                await self._closes.close([candidate], CloseReason.DEAD_LETTERED, routed.reason)
+        if routed.proposal is Proposal.SEND:
+            self._state.table.absorb(candidate, self._state.now())
+        else:
+            self._to_close[(_VERDICTS[routed.proposal], routed.reason)].append(candidate)
+
+    def judge(self) -> None:
+        """Close those that wait for it. Nobody has to wait for that: a claim may be in the way."""
+        waiting, self._to_close = self._to_close, defaultdict(list)
+        for (reason, detail), candidates in waiting.items():
+            self._spawn(self._close(candidates, reason, detail))
+
+    async def _close(
+        self, candidates: Sequence[Candidate], reason: CloseReason, detail: str
+    ) -> None:
+        lanes = Counter(candidate.lane for candidate in candidates)
+        self.closing += lanes
+        try:
+            await self._closes.close(candidates, reason, detail)
+        finally:
+            self.closing -= lanes

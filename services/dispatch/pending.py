@@ -13,7 +13,7 @@ is not looked at while none of those accounts can take a send.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import count
 
 from msgspec import Struct
@@ -152,13 +152,16 @@ class PendingTable:
 
     # -- what is to be done ---------------------------------------------------------------------
 
-    def choose(self, now: float, most: int) -> list[Choice]:
+    def choose(self, now: float, most: int, held: Container[Lane] = ()) -> list[Choice]:
         """Up to ``most`` candidates to claim: by lane, then by deadline, where an account has room.
 
-        They are out, and their accounts' room is taken, until ``finish`` or ``put_back``.
+        They are out, and their accounts' room is taken, until ``finish`` or ``put_back``. Nothing
+        of lanes that are ``held``.
         """
         choices: list[Choice] = []
         for lane in Lane:
+            if lane in held:
+                continue
             bulk = lane is Lane.BULK
             for names, heap in self._ready[lane].items():
                 while heap and len(choices) < most:

@@ -1,7 +1,8 @@
 """One dispatch process, whatever it stands on: Kafka and PostgreSQL, or a simulation.
 
-Stopping: nothing more is chosen; what is in flight is sent, settled and published; offsets are
-committed; the group is left, so that the partitions move on at once.
+Stopping: nothing more is chosen; offsets are committed and the groups left, so that the partitions
+move on at once; what is still in flight then is sent, settled and published. Who has the partition
+meanwhile finds its claims in the ledger.
 """
 
 import asyncio
@@ -86,7 +87,7 @@ class Dispatch:
         sends = Sends(state, parking, outside.sender, accesses, providers)
         self._engine = Engine(state, claims, sends, closes, accounts)
         self._timekeeping = Timekeeping(state, self._engine)
-        intake = Intake(state, closes, outside.version_of)
+        intake = Intake(state, closes, outside.version_of, self._engine.spawn)
         self._resuming = Resuming(state, codec, intake)
         self._readers = [
             LaneReader(
@@ -113,10 +114,8 @@ class Dispatch:
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([stopping, engine, *reading], return_when=asyncio.FIRST_COMPLETED)
-            self._engine.hold()
-            if not await self._engine.idle(_FINISH_WITHIN_S):
-                get_logger().warning("stopped_with_sends_in_flight")
         finally:
+            self._engine.hold()
             stopping.cancel()
             results = await self._wind_up(engine, reading)
         for result in results:
@@ -130,7 +129,9 @@ class Dispatch:
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
-        for reader in self._readers:
-            await reader.close()
+        closing = (reader.close() for reader in self._readers)
+        closed = await asyncio.gather(*closing, return_exceptions=True)
+        if not engine.done() and not await self._engine.idle(_FINISH_WITHIN_S):
+            get_logger().warning("stopped_with_sends_in_flight")
         engine.cancel()
-        return await asyncio.gather(engine, *reading, return_exceptions=True)
+        return [*await asyncio.gather(engine, *reading, return_exceptions=True), *closed]

@@ -1,20 +1,22 @@
 """Reads one lane ahead into the table, and commits what is finished.
 
-Each lane has its own source and group, so that a flood in bulk does not stand in critical's queue.
-When partitions come, choosing waits until they are read to their end, at most two seconds:
-collapsing first saves sends. When they go, what is out is let finish, then offsets are committed
-and the rest is forgotten; the next owner reads it again.
+Each lane has its own source, group and share of memory, so that a flood in bulk does not stand in
+critical's queue. When partitions come, choosing waits for a while until they are read to their end:
+collapsing first saves sends. When they go, what is out has a moment to finish, then offsets are
+committed and the rest is forgotten; the next owner reads it again, and the ledger tells it what
+became of what was out.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 
 from services.core.catalogue import Lane
-from services.core.errors import PoisonEvent
+from services.core.errors import PoisonEvent, Retryable
 from services.core.events import NotificationCancelled, NotificationRouted
 from services.core.ledger import Cancellation
 from services.core.record import Record
 from services.core.topics import queued
+from services.dispatch.catching_up import CatchingUp
 from services.dispatch.closes import Closes
 from services.dispatch.engine import Engine
 from services.dispatch.intake import Intake
@@ -30,11 +32,13 @@ from services.runtime.source import OpenSource
 
 __all__ = ["LaneReader"]
 
-_CATCH_UP_S = 2.0
-_LET_FINISH_S = 2.0
+#: a partition moves on within two seconds, and the group needs most of that
+_LET_FINISH_S = 0.5
 _COMMIT_EVERY_S = 0.25
 #: a commit may come to nothing, and a group that commits nothing is forgotten after days
 _COMMIT_AGAIN_S = 10.0
+#: of the most that is held; reading goes on when there is less
+_GO_ON_BELOW = 0.9
 
 
 class LaneReader:
@@ -62,7 +66,7 @@ class LaneReader:
         self._publisher = publisher
         self._most_pending = most_pending
         self._loop = asyncio.get_running_loop()
-        self._catching_up_until: float | None = None
+        self._catching_up = CatchingUp()
         self._paused = False
         self._committed_at = 0.0
         self._committed_all_at = 0.0
@@ -72,13 +76,15 @@ class LaneReader:
         """Read, absorb, commit; stop reading while the table is full."""
         while True:
             records = await self._source.batch()
+            await self._look_ahead()
             for record in records:
                 # a partition may have gone while the batch was made
                 if (record.topic, record.partition) in self._state.ours:
                     await self._absorb(record)
+            self._intake.judge()
             if records:
                 self._state.changed.set()
-            self._caught_up(bool(records))
+            self._caught_up()
             await self._commit()
             await self._hold_back()
 
@@ -92,12 +98,13 @@ class LaneReader:
     async def _absorb(self, record: Record) -> None:
         place = ((record.topic, record.partition), record.offset)
         self._state.offsets.read(place)
+        self._catching_up.read(*place, self._state.now() - record.timestamp.timestamp())
         try:
             record.require_readable()
             event = None if record.value is None else self._codec.decode(record.value)
             match event:
                 case NotificationRouted():
-                    await self._intake.take(sound(event, record), self._lane, place)
+                    self._intake.take(sound(event, record), self._lane, place)
                 case NotificationCancelled():
                     key, origin = key_of(record), origin_of(record)
                     cancellation = Cancellation(key=key, origin=origin, id=event.id)
@@ -127,7 +134,8 @@ class LaneReader:
                 await self._source.commit(moved)
 
     async def _hold_back(self) -> None:
-        full = len(self._state.table) >= self._most_pending
+        held = self._state.table.sizes()[self._lane] + self._intake.closing[self._lane]
+        full = held >= self._most_pending * (_GO_ON_BELOW if self._paused else 1)
         if full != self._paused:
             self._paused = full
             await self._source.hold(full)
@@ -137,16 +145,23 @@ class LaneReader:
 
     async def assigned(self, partitions: Sequence[Partition]) -> None:
         self._state.ours.update(partitions)
-        if partitions and self._catching_up_until is None:
-            self._engine.hold()
-            self._catching_up_until = self._loop.time() + _CATCH_UP_S
+        if partitions:
+            if not self._catching_up.is_on:
+                self._engine.hold(self._lane)
+            self._catching_up.begin(partitions, self._loop.time())
         get_logger().info("partitions_assigned", lane=self._lane, count=len(partitions))
 
-    def _caught_up(self, read_something: bool) -> None:
-        until = self._catching_up_until
-        if until is not None and (not read_something or self._loop.time() >= until):
-            self._catching_up_until = None
-            self._engine.release()
+    async def _look_ahead(self) -> None:
+        """Find out how far the partitions that have come are to be read."""
+        if self._catching_up.unknown:
+            try:
+                self._catching_up.know(await self._source.ends(self._catching_up.unknown))
+            except Retryable as error:
+                get_logger().warning("ends_not_known", lane=self._lane, cause=str(error))
+
+    def _caught_up(self) -> None:
+        if self._catching_up.ends(self._loop.time()):
+            self._engine.release(self._lane)
 
     async def revoked(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Choose nothing of them any more, let what is out finish; what to commit last."""
@@ -159,5 +174,6 @@ class LaneReader:
 
     async def lost(self, partitions: Sequence[Partition]) -> None:
         self._state.ours.difference_update(partitions)
+        self._catching_up.forget(partitions)
         self._state.table.forget(partitions)
         self._state.offsets.forget(partitions)

@@ -50,10 +50,11 @@ class Resuming:
         for row in resumed:
             # a partition may have gone while the ledger was asked
             if (row.topic, row.partition) in state.ours:
-                await self._take(row)
+                self._take(row)
+        self._intake.judge()
         return resumed
 
-    async def _take(self, row: Parked) -> None:
+    def _take(self, row: Parked) -> None:
         lane, place = lane_of(row.topic), ((row.topic, row.partition), PARKED)
         try:
             event = self._codec.decode(row.body)
@@ -64,5 +65,5 @@ class Resuming:
             get_logger().error("not_resumed", notification=str(row.id))
             self._state.unparked.append(row.id)
             return
-        await self._intake.take(event, lane, place)
+        self._intake.take(event, lane, place)
         self._state.changed.set()

@@ -5,6 +5,7 @@ from threading import Event
 
 from confluent_kafka import KafkaException, TopicPartition
 
+from services.core.errors import Retryable
 from services.core.record import Record
 from services.runtime.logs import get_logger
 from services.runtime.producer import LogProducer, OutRecord
@@ -12,12 +13,13 @@ from services.runtime.records import Partition, RecordReader
 
 __all__ = ["LogConsumer", "Partition", "next_offsets", "run_stream"]
 
+_ANSWERS_WITHIN_S = 1.0
 _DEFAULTS: Mapping[str, str | int | bool] = {
     "auto.offset.reset": "earliest",
     "enable.auto.commit": False,
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": 10_000,
-    "heartbeat.interval.ms": 1_000,
+    "heartbeat.interval.ms": 500,
     "fetch.wait.max.ms": 50,
 }
 #: what the broker decides under the newer group protocol
@@ -69,6 +71,22 @@ class LogConsumer(RecordReader):
 
     def assignment(self) -> list[Partition]:
         return _pairs(self._consumer.assignment())
+
+    def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Where those end that are not read to their end; raises ``Retryable``."""
+        asked = [TopicPartition(*partition) for partition in partitions]
+        try:
+            here = {(p.topic, p.partition): p.offset for p in self._consumer.position(asked)}
+            committed = self._consumer.committed(asked, timeout=_ANSWERS_WITHIN_S)
+            found = {}
+            for part in committed:
+                low, end = self._consumer.get_watermark_offsets(part, timeout=_ANSWERS_WITHIN_S)
+                place = (part.topic, part.partition)
+                if max(low, part.offset, here[place]) < end:
+                    found[place] = end
+        except KafkaException as error:
+            raise Retryable(f"Kafka does not answer: {error.args[0].name()}") from error
+        return found
 
     def lag(self) -> dict[Partition, int]:
         """Records not read yet, by partition, as far as the last fetch told."""

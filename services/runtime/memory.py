@@ -252,6 +252,10 @@ class MemoryConsumer:
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         self._group.commit(self, offsets)
 
+    async def ends(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+        ends = {place: self._log.end(place) for place in partitions if place in self._positions}
+        return {place: end for place, end in ends.items() if self._positions[place] < end}
+
     async def hold(self, held: bool) -> None:
         self._held = held
 

@@ -90,7 +90,8 @@ class LogProducer:
                 "linger.ms": 2,
                 "compression.type": "lz4",
                 "message.timeout.ms": 0 if timeout_s is None else int(timeout_s * 1000),
-                **kafka,
+                # no consumer's business
+                **{name: v for name, v in kafka.items() if not name.startswith("group.")},
             },
             logger=kafka_logger(),
         )

@@ -24,6 +24,8 @@ Partition: TypeAlias = tuple[str, int]
 
 #: of one record: what it unpacks to is too large, or none of it makes sense
 _NOT_UNPACKED = (KafkaError._BAD_COMPRESSION, KafkaError._BAD_MSG)
+#: a member that did not ask for records for too long has lost its partitions, and gets new ones
+_JOINS_ANEW = (KafkaError._MAX_POLL_EXCEEDED,)
 
 
 class RecordReader:
@@ -126,6 +128,7 @@ def _as_bytes(value: str | bytes | None) -> bytes | None:
 
 def _see_to(error: KafkaError) -> None:
     """Passing errors are mended by librdkafka itself, the rest are fatal."""
-    if error.fatal() or not error.retriable():
+    is_fatal = error.fatal() or not error.retriable()
+    if is_fatal and error.code() not in _JOINS_ANEW:
         raise Retryable(f"Kafka: {error.name()}: {error.str()}")
     get_logger().warning("kafka_error", cause=error.name())

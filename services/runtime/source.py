@@ -1,6 +1,6 @@
 """Where a service reads records from, as ports: Kafka's consumer group, or one in memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from services.core.record import Record
@@ -42,8 +42,12 @@ class RecordSource(Protocol):
         """
         ...
 
+    async def ends(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+        """Where those of ours end now that are not read to their end; may raise ``Retryable``."""
+        ...
+
     async def hold(self, held: bool) -> None:
-        """Stop reading what is assigned, or go on; the membership is kept up by ``batch``."""
+        """Stop reading what is or will be assigned, or go on; ``batch`` keeps the membership up."""
         ...
 
     async def close(self) -> None:

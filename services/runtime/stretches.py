@@ -1,9 +1,10 @@
 """The log read beside all groups: what stands between two places, and no more."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from services.core.errors import Retryable
 from services.core.record import Record
@@ -14,8 +15,13 @@ __all__ = ["StretchReader"]
 _MOST = 2_000
 _WAIT_S = 1.0
 _TIMEOUT_S = 10.0
+#: what the client learns in a moment
+_ELECTING = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_TRIES = 10
+_AGAIN_S = 0.3
 #: after so many waits without a record the broker is away
 _PATIENCE = 20
+T = TypeVar("T")
 
 
 class StretchReader(RecordReader):
@@ -44,16 +50,18 @@ class StretchReader(RecordReader):
     def bounds(self) -> dict[Partition, tuple[int, int]]:
         """The first offset that is still there, and the next to be written, by partition."""
         ask = self._consumer.get_watermark_offsets
-        with _away():
-            return {
+        return _answered(
+            lambda: {
                 part: ask(TopicPartition(*part), timeout=_TIMEOUT_S) for part in self._partitions()
             }
+        )
 
     def committed(self) -> dict[Partition, int]:
         """Where the group reads on, of each partition that it has committed."""
-        with _away():
-            asked = [TopicPartition(*part) for part in self._partitions()]
-            found = self._consumer.committed(asked, timeout=_TIMEOUT_S)
+        ask = self._consumer.committed
+        found = _answered(
+            lambda: ask([TopicPartition(*part) for part in self._partitions()], timeout=_TIMEOUT_S)
+        )
         return {(part.topic, part.partition): part.offset for part in found if part.offset >= 0}
 
     def read(
@@ -99,9 +107,13 @@ class StretchReader(RecordReader):
         return bool(done)
 
 
-@contextmanager
-def _away() -> Iterator[None]:
-    try:
-        yield
-    except KafkaException as error:
-        raise Retryable(f"Kafka does not answer: {error.args[0].name()}") from error
+def _answered(ask: Callable[[], T]) -> T:
+    """The answer, after some patience with leaders that are being elected."""
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return ask()
+        except KafkaException as error:
+            if not tries_left or error.args[0].code() not in _ELECTING:
+                raise Retryable(f"Kafka does not answer: {error.args[0].name()}") from error
+            time.sleep(_AGAIN_S)
+    raise AssertionError("unreachable")

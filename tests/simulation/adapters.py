@@ -1,7 +1,7 @@
 """The ports of the engine, over the simulated network; the oracle sees what really happened."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -143,6 +143,14 @@ class NetworkSource:
             await self._network.call(self._host, LOG, commit)
         except Retryable:
             return
+
+    async def ends(self, partitions: Iterable[Partition]) -> Mapping[Partition, int]:
+        asked = list(partitions)
+
+        def ends() -> Mapping[Partition, int]:
+            return at_once(self._consumer.ends(asked))
+
+        return await self._network.call(self._host, LOG, ends)
 
     async def hold(self, held: bool) -> None:
         await self._consumer.hold(held)

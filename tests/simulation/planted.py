@@ -406,8 +406,8 @@ def unpark_what_is_resumed(patch: Patch) -> None:
     """A parked row is deleted as soon as somebody has it (P8)."""
     take = resuming.Resuming._take
 
-    async def taken(self: resuming.Resuming, row: Parked) -> None:
-        await take(self, row)
+    def taken(self: resuming.Resuming, row: Parked) -> None:
+        take(self, row)
         self._state.unparked.append(row.id)
 
     patch.setattr(resuming.Resuming, "_take", taken)
