@@ -16,7 +16,7 @@ from services.dispatch.decide import recall
 from services.dispatch.log import Outgoing, told
 from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Choice
-from services.dispatch.seconds import Second, bury, seconds_of
+from services.dispatch.seconds import Second, buried, seconds_of
 from services.dispatch.state import DispatchState
 from services.dispatch.timing import Timing
 from services.providers.segments import segments
@@ -90,9 +90,8 @@ class Claims:
             closed = {closing.id for closing in answer.closings}
             done += (loser for loser in choice.losers if loser.id in closed)
         self._full(rendered, asked.answers)
-        await self._state.log.publish(events)
+        await self._state.log.publish(events, buried(self._state.log, seconds))
         self._timing.prepared(asked.at)
-        await bury(self._state, seconds)
         self._state.finish(done)
         await self._parking.park(unknown)
         return flights

@@ -22,7 +22,7 @@ from services.dispatch.log import told
 from services.dispatch.offsets import Place
 from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Version
-from services.dispatch.seconds import bury, seconds_of
+from services.dispatch.seconds import buried, seconds_of
 from services.dispatch.state import DispatchState
 
 __all__ = ["Closes", "identity_of"]
@@ -88,9 +88,10 @@ class Closes:
             Verdict(identity=identity_of(c), reason=reason, detail=detail) for c in candidates
         ]
         closings = await state.asked(lambda: state.ledger.close(verdicts))
-        await state.log.publish([closed(closing) for closing in closings if closing is not None])
         held = list(zip(candidates, closings, strict=True))
-        await bury(state, [second for c, own in held for second in seconds_of(c, [own])])
+        seconds = [second for candidate, own in held for second in seconds_of(candidate, [own])]
+        ends = [closed(closing) for closing in closings if closing is not None]
+        await state.log.publish(ends, buried(state.log, seconds))
         state.finish([candidate for candidate, closing in held if closing is not None])
         return await self._look([candidate for candidate, closing in held if closing is None])
 

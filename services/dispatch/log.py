@@ -30,16 +30,13 @@ class AttemptLog:
         #: the broker's clock, as its acknowledgements tell it
         self.broker = ClockBounds()
 
-    async def publish(self, events: Iterable[Outgoing]) -> None:
-        """Wait until all are acknowledged, for as long as Kafka is away."""
-        await self.append([self._record(event) for event in events])
-
     def encode(self, event: Event) -> bytes:
         """As the value of a record."""
         return self._codec.encode(event)
 
-    async def append(self, records: Sequence[OutRecord]) -> None:
-        """As ``publish``, of records of any topic."""
+    async def publish(self, events: Iterable[Outgoing], letters: Sequence[OutRecord] = ()) -> None:
+        """Wait until all are acknowledged, dead letters too, for as long as Kafka is away."""
+        records = [*map(self._record, events), *letters]
         while records:
             try:
                 asked = self._boot()

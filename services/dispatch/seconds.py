@@ -4,7 +4,7 @@ Its verdict stands under an id of its own, that of its place in the log, and nam
 first goes on as if nothing had come.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 from msgspec import Struct
@@ -12,14 +12,14 @@ from msgspec import Struct
 from services.core.errors import PoisonEvent
 from services.core.ledger import Closing
 from services.core.record import Record
+from services.dispatch.log import AttemptLog
 from services.dispatch.pending import Candidate
-from services.dispatch.state import DispatchState
 from services.runtime.dead_letters import dead_letter
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEAD_LETTERS
 from services.runtime.producer import OutRecord
 
-__all__ = ["Second", "bury", "seconds_of"]
+__all__ = ["Second", "buried", "seconds_of"]
 
 
 class Second(Struct, frozen=True):
@@ -35,23 +35,16 @@ def seconds_of(candidate: Candidate, closings: Iterable[Closing | None]) -> list
     return [Second(candidate, closing) for closing in others]
 
 
-async def bury(state: DispatchState, seconds: Sequence[Second]) -> None:
-    """Write the dead letters, until Kafka has acknowledged them all.
+def buried(log: AttemptLog, seconds: Iterable[Second]) -> list[OutRecord]:
+    """Their dead letters.
 
     A repeat of a second body is a repeat: one letter stands for all that came in the meantime.
     """
     # without a record left it is another's to bury: its partition has gone
-    ours = [second for second in seconds if second.candidate.places]
-    await state.log.append([_letter(second, state) for second in ours])
-    for second in ours:
-        get_logger().warning(
-            "id_used_before",
-            notification=str(second.candidate.id),
-            dead_letter=str(second.closing.id),
-        )
+    return [_letter(second, log) for second in seconds if second.candidate.places]
 
 
-def _letter(second: Second, state: DispatchState) -> OutRecord:
+def _letter(second: Second, log: AttemptLog) -> OutRecord:
     routed, closing = second.candidate.routed, second.closing
     error = PoisonEvent(
         "id_used_before",
@@ -59,6 +52,9 @@ def _letter(second: Second, state: DispatchState) -> OutRecord:
         f" {routed.notification_id} goes on as it was",
     )
     DEAD_LETTERS.labels("dispatch", error.cause).inc()
+    get_logger().warning(
+        "id_used_before", notification=str(routed.notification_id), dead_letter=str(closing.id)
+    )
     (topic, partition), offset = second.candidate.places[0]
     record = Record(
         topic=topic,
@@ -66,7 +62,7 @@ def _letter(second: Second, state: DispatchState) -> OutRecord:
         partition=partition,
         offset=offset,
         key=routed.key.encode(),
-        value=state.log.encode(routed),
+        value=log.encode(routed),
         timestamp=routed.requested_at,
     )
     origin = msgspec.json.encode(routed.origin).decode()

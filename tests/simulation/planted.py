@@ -38,6 +38,7 @@ from services.dispatch.pending import Candidate, Choice
 from services.dispatch.state import DispatchState
 from services.router import decide
 from services.runtime.consumer import Partition
+from services.runtime.producer import OutRecord
 from services.tracker import reconciling, sweeper
 from tests.simulation.adapters import MemoryReceipts
 from tests.simulation.planted_ledger import LEDGER_BUGS
@@ -124,11 +125,13 @@ def finish_before_the_end_is_acknowledged(patch: Patch) -> None:
 def _publish_in_the_background(patch: Patch, of: Callable[[Outgoing], bool]) -> None:
     publish = log.AttemptLog.publish
 
-    async def published(self: log.AttemptLog, events: Sequence[Outgoing]) -> None:
+    async def published(
+        self: log.AttemptLog, events: Sequence[Outgoing], letters: Sequence[OutRecord] = ()
+    ) -> None:
         hurried = [event for event in events if of(event)]
         if hurried:
             asyncio.create_task(publish(self, hurried))  # noqa: RUF006 - as careless as that
-        await publish(self, [event for event in events if not of(event)])
+        await publish(self, [event for event in events if not of(event)], letters)
 
     patch.setattr(log.AttemptLog, "publish", published)
 
@@ -265,12 +268,8 @@ def drop_the_digest(patch: Patch) -> None:
 
 def bury_no_second_body(patch: Patch) -> None:
     """It is closed, and its record is nowhere."""
-
-    async def bury(*rest: object) -> None:
-        return
-
     for module in (claims, closes):
-        patch.setattr(module, "bury", bury)
+        patch.setattr(module, "buried", lambda log, seconds: [])
 
 
 # -- verdicts -----------------------------------------------------------------------------------
