@@ -46,6 +46,7 @@ class Candidate:
         "lane",
         "leg_since",
         "paused",
+        "place",
         "places",
         "progress",
         "routed",
@@ -61,6 +62,8 @@ class Candidate:
         self.lane = lane
         #: the records to be marked as done with it
         self.places = [place]
+        #: where it was read first, whoever has that partition now
+        self.place = place
         self.progress = Progress()
         self.deadline = routed.deadline.timestamp()
         self.leg_since = routed.requested_at.timestamp()

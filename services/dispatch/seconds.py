@@ -38,10 +38,10 @@ def seconds_of(candidate: Candidate, closings: Iterable[Closing | None]) -> list
 def buried(log: AttemptLog, seconds: Iterable[Second]) -> list[OutRecord]:
     """Their dead letters.
 
-    A repeat of a second body is a repeat: one letter stands for all that came in the meantime.
+    A repeat of a second body is a repeat: one letter stands for all that came in the meantime. It
+    is written though its partition has gone: that may come back before this is finished.
     """
-    # without a record left it is another's to bury: its partition has gone
-    return [_letter(second, log) for second in seconds if second.candidate.places]
+    return [_letter(second, log) for second in seconds]
 
 
 def _letter(second: Second, log: AttemptLog) -> OutRecord:
@@ -55,7 +55,7 @@ def _letter(second: Second, log: AttemptLog) -> OutRecord:
     get_logger().warning(
         "id_used_before", notification=str(routed.notification_id), dead_letter=str(closing.id)
     )
-    (topic, partition), offset = second.candidate.places[0]
+    (topic, partition), offset = second.candidate.place
     record = Record(
         topic=topic,
         topic_id="",
