@@ -298,7 +298,7 @@ class Oracle(Watch):
             case NotificationClosed(notification_id=id, reason=reason):
                 self.say(f"published: {self.name(id)} closed as {reason}")
                 known = self.published.setdefault(id, event)
-                if known != event:
+                if known != event and not self._is_said_by_two_lives(known, event):
                     self.blame("I1", f"{self.name(id)} is told closed as {known.reason}, {reason}")
                 self._same_closing(id, reason)
             case _:
@@ -554,9 +554,16 @@ class Oracle(Watch):
                 closing.reason,
                 closing.winner,
                 closing.at,
-            ):
+            ) and not self._is_said_by_two_lives(held, closing):
                 name = self.name(closing.id)
                 self.blame("I1", f"{name} was closed as {held.reason}, and is as {closing.reason}")
+
+    def _is_said_by_two_lives(
+        self, one: NotificationClosed | Closing, other: NotificationClosed | Closing
+    ) -> bool:
+        """The same verdict, once by who was told before the ledger was set back, and late."""
+        id = one.id if isinstance(one, Closing) else one.notification_id
+        return id in self.past_closings and one.reason is other.reason
 
     def _may_be_closed(self, closing: Closing) -> None:
         id, reason = closing.id, closing.reason
