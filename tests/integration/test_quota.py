@@ -84,6 +84,13 @@ class Dispatcher:
 
     async def sent(self) -> float:
         """How much it has had accepted so far."""
+        return await self._metric("lastword_attempts_total", outcome="accepted")
+
+    async def jitter_us(self) -> int:
+        """What it has measured of the account's J."""
+        return round(1_000_000 * await self._metric("lastword_jitter_seconds"))
+
+    async def _metric(self, name: str, **labels: str) -> float:
         while not self._address.exists():
             assert self._process.poll() is None, "it ended"
             await asyncio.sleep(0.1)
@@ -94,7 +101,7 @@ class Dispatcher:
             sample.value
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.name == "lastword_attempts_total" and sample.labels["outcome"] == "accepted"
+            if sample.name == name and labels.items() <= sample.labels.items()
         )
 
     def kill(self) -> None:
@@ -181,10 +188,10 @@ async def test_p10_two_processes_share_an_account_never_over_its_quota_even_if_o
                     await asyncio.sleep(0.2)
             await asyncio.sleep(8)
             together = len(sandbox.ledger.entries)
+            jitter_us = max([await each.jitter_us() for each in both])
             both[0].kill()
             await asyncio.sleep(3)
-            left = await both[1].sent()
-            assert left > 0
+            assert len(sandbox.ledger.entries) > together, "the other goes on"
         entries = list(sandbox.ledger.entries)
     producer.close()
     granted = cells(database)
@@ -195,4 +202,5 @@ async def test_p10_two_processes_share_an_account_never_over_its_quota_even_if_o
     on_time = [entry for entry, _, closes in sent if entry.received_at <= closes + JITTER]
     assert len(on_time) > len(entries) / 2
     assert over_quota(counted(on_time), windows_of(QUOTA)) == []
-    assert most_used(entries[:together], 4 * RUN_S) >= 0.9
+    # 90 % of the window while J is kept; of what a larger one leaves, otherwise
+    assert most_used(entries[:together], 4 * RUN_S) >= QUOTA.at_jitter(jitter_us).usable - 0.07
