@@ -29,6 +29,7 @@ _COMMANDS = {
     "needs_kcat": "kcat",
     "needs_java": "javac",
     "needs_docker": "docker",
+    "needs_faketime": "faketime",
 }
 
 

@@ -1,22 +1,21 @@
 """All that is known of a notification, in the order of time: for a finding that needs a reason."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from services.core.catalogue import Lane
-from services.core.errors import PoisonEvent
+from services.core.events import EVENTS, Event
 from services.core.topics import ATTEMPTS, RECEIPTS, queued, requested
-from services.runtime.codec import Codec
 from services.sandbox.ledger import Entry
-from tests.acceptance.engine.log import Standing, read
+from tests.acceptance.engine.log import Standing
+from tests.chaos.events import standing_events
 from tests.chaos.house import House
 
 __all__ = ["explain"]
 
 _TOPICS = [*map(requested, Lane), *map(queued, Lane), ATTEMPTS, RECEIPTS]
-_CODEC = Codec()
 #: of an event, what says nothing here
 _DULL = {"data", "to", "legs", "event_id", "notification_id", "key", "tenant", "user", "id"}
 
@@ -25,10 +24,10 @@ def explain(house: House, ids: Sequence[str]) -> str:
     """Every record of them and every acceptance, a line each, id by id."""
     lines: dict[str, list[tuple[datetime, str]]] = {id: [] for id in ids}
     for topic in _TOPICS:
-        for record in read(house.kafka.bootstrap, topic, house.plan.partitions):
-            for id, line in _told(topic, record):
-                if id in lines:
-                    lines[id].append(line)
+        for record, event in standing_events(house, topic, *EVENTS.values()):
+            id, line = _told(record, event)
+            if id in lines:
+                lines[id].append(line)
     for entry in house.providers.accepted():
         if entry.notification_id in lines:
             lines[entry.notification_id].append(_taken(entry))
@@ -40,18 +39,13 @@ def _page(id: str, lines: list[tuple[datetime, str]]) -> str:
     return "\n".join([id, *told])
 
 
-def _told(topic: str, record: Standing) -> Iterator[tuple[str, tuple[datetime, str]]]:
-    decode = _CODEC.decode_requested if topic.startswith("notifications.") else _CODEC.decode
-    try:
-        event = decode(record.value or b"")
-    except PoisonEvent:
-        return
+def _told(record: Standing, event: Event) -> tuple[str, tuple[datetime, str]]:
     at = datetime.fromtimestamp(record.appended_ms / 1000, UTC)
     fields: dict[str, object] = msgspec.to_builtins(event)
     id = fields.get("notification_id") or fields.get("id")
     rest = {name: value for name, value in fields.items() if name not in _DULL}
-    where = f"{topic}-{record.partition}@{record.offset}"
-    yield str(id), (at, f"{where} {msgspec.json.encode(rest).decode()}")
+    where = f"{record.topic}-{record.partition}@{record.offset}"
+    return str(id), (at, f"{where} {msgspec.json.encode(rest).decode()}")
 
 
 def _taken(entry: Entry) -> tuple[datetime, str]:

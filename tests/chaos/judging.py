@@ -1,7 +1,7 @@
 """Has the oracle judge a house: by the log, the tables, and what the providers took."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -19,17 +19,16 @@ from services.core.identifiers import TypeName
 from services.core.outcomes import OutcomeKind
 from services.core.quota import LENGTH_US
 from services.core.topics import ATTEMPTS, requested
-from services.runtime.codec import Codec
 from services.sandbox.ledger import Entry
 from services.sandbox.oracle import Accepted, Ending, Findings, Promise, Windows, find
-from tests.acceptance.engine.log import Standing, read
+from tests.acceptance.engine.log import Standing
+from tests.chaos.events import events, standing_events
 from tests.chaos.house import House
 
 __all__ = ["closed_in_tables", "judge"]
 
 #: a deadline is for a send's first byte, and the sandbox notes when it has read the last
 _HEARD_AFTER = timedelta(milliseconds=500)
-_CODEC = Codec()
 #: of no interest in a reason that is counted
 _SECONDS = re.compile(r"\d+ s\b")
 
@@ -67,9 +66,8 @@ def _promises(house: House) -> dict[str, Promise]:
     """All requests that stand in the log, each at the place where it was first appended."""
     found: dict[str, Promise] = {}
     for lane in Lane:
-        for record in read(house.kafka.bootstrap, requested(lane), house.plan.partitions):
-            event = _CODEC.decode_requested(record.value) if record.value else None
-            if isinstance(event, NotificationRequested) and event.id is not None:
+        for record, event in standing_events(house, requested(lane), NotificationRequested):
+            if event.id is not None:
                 found.setdefault(str(event.id), _promise(house, record, event))
     return found
 
@@ -91,7 +89,9 @@ def _told(house: House) -> _Told:
     closed: dict[str, NotificationClosed] = {}
     lost: dict[str, AttemptSettled] = {}
     contradicted: set[str] = set()
-    for event in _attempts(house):
+    told: Iterable[NotificationClosed | AttemptSettled]
+    told = events(house, ATTEMPTS, NotificationClosed, AttemptSettled)
+    for event in told:
         id = str(event.notification_id)
         if isinstance(event, NotificationClosed):
             if closed.setdefault(id, event).reason is not event.reason:
@@ -100,13 +100,6 @@ def _told(house: House) -> _Told:
             lost[id] = event
     endings = {id: _ending(event, lost.get(id)) for id, event in closed.items()}
     return _Told(endings=endings, contradicted=tuple(sorted(contradicted)))
-
-
-def _attempts(house: House) -> Iterator[NotificationClosed | AttemptSettled]:
-    for record in read(house.kafka.bootstrap, ATTEMPTS, house.plan.partitions):
-        event = _CODEC.decode(record.value or b"")
-        if isinstance(event, NotificationClosed | AttemptSettled):
-            yield event
 
 
 def _ending(closed: NotificationClosed, lost: AttemptSettled | None) -> Ending:

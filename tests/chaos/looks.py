@@ -14,15 +14,15 @@ from msgspec import Struct
 from services.core.catalogue import Lane
 from services.core.events import AttemptSettled, NotificationRouted
 from services.core.outcomes import OutcomeKind
-from services.core.topics import ATTEMPTS, queued, requested
-from services.runtime.codec import Codec
-from tests.acceptance.engine.log import read
+from services.core.topics import ATTEMPTS, RECEIPTS, queued, requested
+from tests.chaos.events import events
 from tests.chaos.house import House
 from tests.chaos.instance import Instance
 
 __all__ = [
     "DISPATCH_GROUPS",
     "ROUTER_GROUP",
+    "TRACKER_GROUP",
     "Made",
     "attempts_of",
     "called_unknown",
@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 ROUTER_GROUP = {"lastword.router": [requested(lane) for lane in Lane]}
+TRACKER_GROUP = {"lastword.tracker": [*map(requested, Lane), ATTEMPTS, RECEIPTS]}
 DISPATCH_GROUPS = {f"lastword.dispatch.{lane}": [queued(lane)] for lane in Lane}
-_CODEC = Codec()
 
 
 class Made(Struct, frozen=True):
@@ -61,37 +61,32 @@ def _ids(house: House, query: LiteralString) -> set[str]:
         return {id for (id,) in connection.execute(query)}
 
 
-def attempts_of(house: House, id: str) -> list[Made]:
+def attempts_of(house: House, *ids: str) -> list[Made]:
+    """By number, of one; of several, by notification and number."""
     with psycopg.connect(house.postgres.dsn) as connection:
         rows = connection.execute(
-            "SELECT attempt, account, outcome FROM ledger.attempts WHERE id = %s ORDER BY attempt",
-            (id,),
+            "SELECT attempt, account, outcome FROM ledger.attempts WHERE id = ANY (%s::uuid[])"
+            " ORDER BY id, attempt",
+            (list(ids),),
         )
         return [Made(*row) for row in rows]
 
 
 def called_unknown(house: House) -> set[str]:
     """The ids of which the log says that an attempt may have been taken."""
-    settled = (
-        _CODEC.decode(record.value or b"")
-        for record in read(house.kafka.bootstrap, ATTEMPTS, house.plan.partitions)
-    )
     return {
         str(event.notification_id)
-        for event in settled
-        if isinstance(event, AttemptSettled) and event.outcome is OutcomeKind.UNKNOWN
+        for event in events(house, ATTEMPTS, AttemptSettled)
+        if event.outcome is OutcomeKind.UNKNOWN
     }
 
 
 def routed(house: House) -> Counter[str]:
     """How often each notification was proposed."""
-    events = (
-        _CODEC.decode(record.value or b"")
-        for lane in Lane
-        for record in read(house.kafka.bootstrap, queued(lane), house.plan.partitions)
-    )
     return Counter(
-        str(event.notification_id) for event in events if isinstance(event, NotificationRouted)
+        str(event.notification_id)
+        for lane in Lane
+        for event in events(house, queued(lane), NotificationRouted)
     )
 
 

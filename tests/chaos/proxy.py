@@ -4,6 +4,7 @@ A client that resets its connection takes along what is still in here: nothing o
 later. A server that does not read holds up its client, as it would without a proxy.
 """
 
+import socket
 from collections.abc import Iterable
 
 from tests.chaos.door import HOST, Address, Door, Server
@@ -43,6 +44,16 @@ class Proxy:
     @property
     def is_cut(self) -> bool:
         return self._cut
+
+    def refuses(self) -> bool:
+        """Whether it does, at its first door; a door learns from a client that it leads nowhere."""
+        try:
+            socket.create_connection((HOST, self.ports[0]), timeout=10).close()
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:  # in the moment of the shutting
+            pass
+        return False
 
     @property
     def open_links(self) -> int:

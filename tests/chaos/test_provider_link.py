@@ -1,7 +1,12 @@
 """The connection to the provider breaks where nobody can tell any more what it took."""
 
-from services.sandbox.faults import WebhooksLost
-from tests.chaos.asks import reset
+import pytest
+
+from services.runtime.clock import utc_now
+from services.sandbox.faults import LookupLag, ReplyLost, WebhooksLost
+from tests.chaos.accounts import until_first_choice
+from tests.chaos.asks import campaign, notice, reset
+from tests.chaos.facts import starts, until_verdict
 from tests.chaos.house import House
 from tests.chaos.looks import attempts_of, called_unknown
 from tests.chaos.plugin import Prove
@@ -79,3 +84,55 @@ def test_row_14_connection_reset_in_mid_body(house: House, traffic: Traffic, pro
     _assert_no_fail_over(house, taken, cut)
     assert {entry.notification_id for entry in traffic.accepted()} == {taken}
     assert sum(found.unknown.values()) == 1
+
+
+def test_row_46_the_look_up_lags_behind_the_acceptance(
+    house: House, traffic: Traffic, prove: Prove
+) -> None:
+    house.providers.set_faults("every", ReplyLost(), WebhooksLost(), LookupLag(ms=2_000))
+    found_nothing = _looked_in_vain(house)
+    ids = traffic.ask(reset("holds"), notice("repeats"))
+    traffic.until_accepted(*ids)
+    verdicts = [until_verdict(house, id) for id in ids]
+    in_vain = _looked_in_vain(house) - found_nothing
+    assert in_vain >= len(ids)
+    assert all(verdict.detail.startswith("a look-up found it") for verdict in verdicts)
+    prove(f"{in_vain:.0f} look-ups found nothing of what was taken, before others found it")
+
+    found = traffic.judge()
+    found.assert_kept()
+    assert found.accepted == len(ids)
+    assert len(attempts_of(house, *ids)) == len(ids)
+    assert not found.unknown
+
+
+@pytest.mark.slow
+def test_row_48_a_sends_bytes_stuck_in_the_socket_past_its_time(
+    house: House, traffic: Traffic, prove: Prove
+) -> None:
+    until_first_choice(traffic, "postmark")
+    link = _first_choice(house)
+    resets, read = link.resets, link.seen[Way.OUT]
+    link.hold(Way.OUT)
+    # a large body and, a request of several messages, a larger one, which is handed over in parts
+    large = "x" * 200_000
+    ids = traffic.ask(reset("ann", text=large), *(campaign(f"b-{n}", text=large) for n in range(5)))
+    _until_unknown(house, *ids)
+    over_at = max(start.over_at for id in ids for start in starts(house, id) if start.over_at)
+    until(lambda: utc_now() > over_at, "nobody can be sending them any more")
+    assert link.seen[Way.OUT] == read
+    link.mend()
+    dropped = link.resets - resets
+    assert dropped >= 2
+    prove(f"{dropped} connections that nobody read from were reset by then, with all in them")
+
+    # one that goes the same way afterwards arrives
+    until_first_choice(traffic, "postmark")
+    found = traffic.judge()
+    found.assert_kept()
+    assert not traffic.accepted(*ids)
+    assert len(attempts_of(house, *ids)) == len(ids)
+
+
+def _looked_in_vain(house: House) -> float:
+    return house["tracker"].metric("lastword_lookups_total", answer="not found")

@@ -216,15 +216,7 @@ def test_half_of_a_connection_is_closed(echo: Echo, proxy: Proxy, client: socket
 def test_it_refuses_while_nobody_is_behind_it(echo: Echo, proxy: Proxy) -> None:
     address = ("127.0.0.1", proxy.ports[0])
     echo.close()
-
-    def refused() -> bool:
-        try:
-            socket.create_connection(address, timeout=5).close()
-        except OSError as error:  # reset, in the moment of the shutting
-            return isinstance(error, ConnectionRefusedError)
-        return False
-
-    until(refused, "the door is shut")
+    until(proxy.refuses, "the door is shut")
     echo.open()
 
     def answers() -> bool:

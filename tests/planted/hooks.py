@@ -166,6 +166,13 @@ def _before_cancel(point: _Point) -> None:
     _before(PostgresLedger, "cancel", point)
 
 
+def _before_append(point: _Point) -> None:
+    """Records are handed to Kafka's client next."""
+    from services.runtime.producer import LogProducer
+
+    _before(LogProducer, "start", point, lambda given, _: len(given[1]))
+
+
 def _before_commit(point: _Point) -> None:
     """All that records led to is acknowledged by Kafka; their offsets are committed next."""
     from services.runtime.consumer import LogConsumer
@@ -186,6 +193,7 @@ POINTS: Mapping[str, Callable[[_Point], None]] = {
         _after_publish,
         _before_close,
         _before_cancel,
+        _before_append,
         _before_commit,
     )
 }
