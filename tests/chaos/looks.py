@@ -15,6 +15,7 @@ from services.core.catalogue import Lane
 from services.core.events import AttemptSettled, NotificationRouted
 from services.core.outcomes import OutcomeKind
 from services.core.topics import ATTEMPTS, RECEIPTS, queued, requested
+from tests.acceptance.engine.log import end_of
 from tests.chaos.events import events
 from tests.chaos.house import House
 from tests.chaos.instance import Instance
@@ -109,7 +110,7 @@ def _behind(house: House, group: str, topics: Sequence[str]) -> int:
     parts = [TopicPartition(topic, n) for topic in topics for n in range(house.plan.partitions)]
     try:
         return sum(
-            consumer.get_watermark_offsets(part, timeout=30)[1] - max(part.offset, 0)
+            end_of(consumer, part) - max(part.offset, 0)
             for part in consumer.committed(parts, timeout=30)
         )
     finally:

@@ -1,19 +1,22 @@
 """The log as it stands in Kafka, read by nobody's group, and as it lies on the broker's disk."""
 
+import time
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import count
 from pathlib import Path
 from struct import Struct
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from services.core.identifiers import NotificationId, Origin, id_from_origin
 
-__all__ = ["Place", "Standing", "codecs_on_disk", "derived_id", "read"]
+__all__ = ["Place", "Standing", "codecs_on_disk", "derived_id", "end_of", "read"]
 
 Place = tuple[int, int]
 _names = count(1)
+#: after a broker was killed
+_LED_WITHIN_S = 30.0
 #: of a batch's head: base offset, length, ..., attributes
 _HEAD = Struct(">qi4xb4xh")
 _CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
@@ -66,11 +69,7 @@ def read(kafka: str, topic: str, partitions: int) -> list[Standing]:
 
 def _all(consumer: Consumer, topic: str, partitions: int) -> Iterator[Standing]:
     starts = [TopicPartition(topic, number, 0) for number in range(partitions)]
-    left = {
-        part.partition: end
-        for part in starts
-        if (end := consumer.get_watermark_offsets(part, timeout=30)[1])
-    }
+    left = {part.partition: end for part in starts if (end := end_of(consumer, part))}
     consumer.assign(starts)
     while left:
         message = consumer.poll(30)
@@ -80,6 +79,19 @@ def _all(consumer: Consumer, topic: str, partitions: int) -> Iterator[Standing]:
         yield record
         if record.offset + 1 >= left.get(record.partition, 0):
             left.pop(record.partition, None)
+
+
+def end_of(consumer: Consumer, part: TopicPartition) -> int:
+    """The offset that its next record will have; asked again while it has no leader yet."""
+    ends = time.monotonic() + _LED_WITHIN_S
+    while True:
+        try:
+            end: int = consumer.get_watermark_offsets(part, timeout=30)[1]
+            return end
+        except KafkaException:
+            if time.monotonic() > ends:
+                raise
+        time.sleep(0.1)
 
 
 def _consumer(kafka: str) -> Consumer:
