@@ -18,6 +18,9 @@ __all__ = ["AsyncHttp", "Http", "Target"]
 _MAX_REPLY_BYTES = 8 * 1024 * 1024
 #: these come before a single byte of the request has left
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+#: a connection that is given to a task in the moment in which it is cancelled is lost to httpx's
+#: pool, so tasks wait for their turn before it
+_CONNECTIONS = 100
 _ENDLESS = NoReply("the answer did not end", doubtful=True)
 
 
@@ -89,17 +92,23 @@ class AsyncHttp:
 
     def __init__(self, target: Target) -> None:
         self._client = httpx.AsyncClient(
-            base_url=target.base_url(), headers=target.headers(), verify=target.tls or True
+            base_url=target.base_url(),
+            headers=target.headers(),
+            verify=target.tls or True,
+            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=20),
         )
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
         self.close = self._client.aclose
 
     async def perform(self, step: Post) -> Answer:
         await asyncio.sleep(step.wait)
+        begun = False
         try:
-            async with asyncio.timeout(step.timeout):
+            async with asyncio.timeout(step.timeout), self._turns:
+                begun = True
                 return await self._post(step)
         except TimeoutError:
-            return NoReply("no answer in time", doubtful=True)
+            return NoReply("no answer in time", doubtful=begun)
         except httpx.RequestError as error:
             return _no_reply(error)
 

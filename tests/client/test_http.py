@@ -259,6 +259,29 @@ async def test_nobody_there_is_not_known_in_the_end(connect: Connect) -> None:
             await client.send(user="u1", type="welcome", to=TO)
 
 
+async def test_tasks_cancelled_while_they_wait_for_a_connection_take_none_with_them(
+    ingest: Ingest, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Just as one becomes free: for a moment it is neither the old call's nor the new one's."""
+    few = 4
+    monkeypatch.setattr("lastword.http_shell._CONNECTIONS", few)
+    async with AsyncLastword(url, timeout=5.0) as client:
+        for _ in range(10):
+            release = asyncio.Event()
+            ingest.faults = [_late(ingest, release)] * few
+            sends = [client.send(user=f"u{n}", type="welcome", to=TO) for n in range(5 * few)]
+            tasks = [asyncio.create_task(send) for send in sends]
+            async with asyncio.timeout(30):
+                while ingest.faults:
+                    await asyncio.sleep(0.01)
+            release.set()
+            for count, waiting in enumerate(tasks[few:]):
+                waiting.cancel()
+                await asyncio.sleep(0 if count % few else 0.001)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await client.send(user="u1", type="welcome", to=TO)
+
+
 async def test_a_task_that_is_cancelled_does_not_go_on(ingest: Ingest, url: str) -> None:
     ingest.faults = [hang]
     async with AsyncLastword(url) as client:
@@ -279,6 +302,16 @@ def test_a_key_with_a_line_end_is_said_at_once_and_not_repeated() -> None:
     with pytest.raises(Misconfigured) as caught:
         Lastword("http://127.0.0.1", api_key="secret\n")
     assert "secret" not in str(caught.value)
+
+
+def _late(ingest: Ingest, release: asyncio.Event) -> Handler:
+    """Taken once released."""
+
+    async def answer(request: web.Request, body: bytes) -> web.StreamResponse:
+        await release.wait()
+        return ingest.take(request, body)
+
+    return answer
 
 
 async def _half_taken(request: object, body: object) -> web.StreamResponse:
