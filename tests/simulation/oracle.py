@@ -727,10 +727,11 @@ class Oracle(Watch):
 
     def _is_moved(self, record: Record) -> bool:
         """It was written anew where it belongs."""
+        first = _first_appended(record).isoformat().encode()
         return any(
-            dict(other.headers).get(FIRST_APPENDED_HEADER) is not None
+            dict(other.headers).get(FIRST_APPENDED_HEADER) == first
             for other in self._log.records(*map(requested, Lane))
-            if other.key == record.key
+            if other.key == record.key and other.origin != record.origin
         )
 
     def _is_done(self, id: NotificationId) -> bool:
