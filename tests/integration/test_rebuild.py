@@ -193,9 +193,9 @@ async def test_24_dropped_tables_are_made_again_under_a_running_tracker(
         await asyncio.to_thread(rebuild, settings)
 
         # and the tracker goes on, as it was, with what is new
-        after = await tracker.ask(user="u-after")
+        after = await tracker.ask()
         await tracker.tell(*sent(after))
-        await tracker.until(after, status="delivered", user="u-after")
+        await tracker.until(after, status="delivered")
         await tracker.settle_down()
         assert (await report_of(settings)).equal
         # folded twice, it would have been buried twice
