@@ -221,7 +221,7 @@ async def test_rebuilt_under_fire_nothing_is_folded_twice_or_passed_over(
         async with writing(tracker) as ids:
             for _ in range(3):
                 with session(settings) as connection:
-                    connection.execute("TRUNCATE tracker.timeline, tracker.deliveries")
+                    connection.execute("TRUNCATE tracker.deliveries, tracker.timeline")
                 assert (await asyncio.to_thread(rebuild, settings)).equal
         for id in ids:
             await tracker.until(id, status="delivered", closed=True)
