@@ -27,7 +27,7 @@ _CHOOSE_MOST = 100
 _CLAIMS_AT_ONCE = 3
 #: choosing looks again after this, though nothing seems to have changed
 _IDLE_S = 1.0
-_COUNT_EVERY_S = 5.0
+_COUNT_EVERY_S = 1.0
 _LOOK_S = 0.03
 
 

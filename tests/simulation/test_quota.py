@@ -113,10 +113,10 @@ def test_p18_a_flood_in_bulk_leaves_room_for_what_is_critical() -> None:
 
 
 def test_47_deliveries_that_spread_too_far_are_spaced_out_until_they_fit() -> None:
-    """J is 15 ms by the catalogue, and really 300; dispatch takes stock every five seconds."""
+    """J is 15 ms by the catalogue, and really 300; dispatch takes stock every second."""
     loaded = limited(concurrency=64, b=per_second(40))
     world = played(crowd(700, NOTE), loaded, 14.0, jitter_s=0.3)
     over = world.oracle.over[B]
     assert over, "the fault did not bite"
-    assert max(over) < 7.0
-    assert 0.65 <= used(world, B, 40, 7.0, 14.0) <= 0.9
+    assert max(over) < 5.0
+    assert 0.65 <= used(world, B, 40, 6.0, 14.0) <= 0.9
