@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from uuid import uuid4
@@ -180,7 +180,8 @@ async def over_shared_keys(
                 if answer.refused is None:
                     granted.append((asked.identity, answer.attempts[-1].sequence))
                     kind = chance.choice((OutcomeKind.ACCEPTED, OutcomeKind.UNAVAILABLE))
-                    await settled(own, asked, kind)
+                    with suppress(Retryable):
+                        await settled(own, asked, kind)
         return granted
 
     async with _opened(dsn, plant) as ledgers:
