@@ -51,7 +51,9 @@ def first_value(properties: dict[str, str], topic: str) -> bytes | None:
 
 def leader(properties: dict[str, str], topic: str) -> int:
     admin = AdminClient({**properties, "log_level": 0})
-    found: int = admin.list_topics(topic, timeout=5).topics[topic].partitions[0].leader
+    partitions = admin.list_topics(topic, timeout=5).topics[topic].partitions
+    # while its leader is being replaced a broker may name none at all
+    found: int = partitions[0].leader if 0 in partitions else -1
     return found
 
 
