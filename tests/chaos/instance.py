@@ -154,6 +154,8 @@ class Instance:
 
     def logged(self, event: str) -> list[dict[str, object]]:
         """The lines of this event in this life, or in the last one."""
+        if not self._spec.log.exists():  # it is only about to start
+            return []
         with self._spec.log.open("rb") as file:
             file.seek(self._log_from)
             lines = file.read().splitlines()

@@ -6,6 +6,7 @@ Rows prove by these that their fault struck in the midst of something.
 from collections import Counter
 from collections.abc import Sequence
 from typing import LiteralString
+from uuid import UUID
 
 import psycopg
 from confluent_kafka import Consumer, TopicPartition
@@ -19,6 +20,7 @@ from tests.acceptance.engine.log import end_of
 from tests.chaos.events import events
 from tests.chaos.house import House
 from tests.chaos.instance import Instance
+from tests.chaos.proxy import Way
 
 __all__ = [
     "DISPATCH_GROUPS",
@@ -31,6 +33,7 @@ __all__ = [
     "open_attempts",
     "owned",
     "routed",
+    "sent_bytes",
     "unknown_attempts",
 ]
 
@@ -45,6 +48,8 @@ class Made(Struct, frozen=True):
     attempt: int
     account: str
     outcome: str | None
+    #: whose it is: made by its maker before it asked for it
+    claim_id: UUID
 
 
 def open_attempts(house: House) -> set[str]:
@@ -66,8 +71,8 @@ def attempts_of(house: House, *ids: str) -> list[Made]:
     """By number, of one; of several, by notification and number."""
     with psycopg.connect(house.postgres.dsn) as connection:
         rows = connection.execute(
-            "SELECT attempt, account, outcome FROM ledger.attempts WHERE id = ANY (%s::uuid[])"
-            " ORDER BY id, attempt",
+            "SELECT attempt, account, outcome, claim_id FROM ledger.attempts"
+            " WHERE id = ANY (%s::uuid[]) ORDER BY id, attempt",
             (list(ids),),
         )
         return [Made(*row) for row in rows]
@@ -98,6 +103,11 @@ def owned(dispatch: Instance) -> int:
         return sum(int(str(line["count"])) for line in dispatch.logged(event))
 
     return count("partitions_assigned") - count("partitions_revoked")
+
+
+def sent_bytes(dispatch: Instance) -> int:
+    """What it has said to providers: it stands still while it sends nothing, and only then."""
+    return sum(proxy.seen[Way.OUT] for proxy in dispatch.providers.values())
 
 
 def not_committed(house: House, groups: dict[str, list[str]]) -> int:
