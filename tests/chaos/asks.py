@@ -11,7 +11,7 @@ __all__ = ["Mixture", "campaign", "code", "notice", "order", "reset"]
 _DOMAIN = "chaos.example"
 #: so many keys are asked for again and again
 _USERS = 150
-_TYPES, _SHARES = ("reset", "code", "order", "notice", "campaign"), (3, 2, 3, 1, 4)
+_SHARES = {"reset": 3, "code": 2, "order": 3, "notice": 1, "campaign": 4}
 _TEXT = "Something happened, and this says what."
 
 
@@ -52,8 +52,11 @@ def _notification(
 class Mixture:
     """Of all types, so that every rule is at work; equal seeds give equal mixtures but for ids."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, only: Sequence[str] = ()) -> None:
+        """``only`` these types, where any are named."""
         self._chance = Random(seed)
+        self._types = only or tuple(_SHARES)
+        self._shares = [_SHARES[type] for type in self._types]
 
     def next(self, count: int) -> Sequence[Notification]:
         return [self._one() for _ in range(count)]
@@ -66,7 +69,7 @@ class Mixture:
 
     def _one(self) -> Notification:
         user = f"user-{self._chance.randrange(_USERS)}"
-        match self._chance.choices(_TYPES, _SHARES)[0]:
+        match self._chance.choices(self._types, self._shares)[0]:
             case "reset":
                 return reset(user, phone=f"+1415555{self._chance.randrange(10_000):04d}")
             case "code":

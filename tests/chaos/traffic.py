@@ -73,10 +73,10 @@ class Traffic:
         self._loop.run(self._asking.cancel(self._own(one), by, only=only))
 
     @contextmanager
-    def steadily(self, rate: float, *, seed: int = 1) -> Iterator[Asking]:
-        """So many a second of all types, until the block ends and the last is answered."""
+    def steadily(self, rate: float, *, seed: int = 1, only: Sequence[str] = ()) -> Iterator[Asking]:
+        """So many a second until the block ends and the last is answered; ``only`` these types."""
         stop = self._loop.call(asyncio.Event)
-        mixture = _Own(self, seed)
+        mixture = _Own(self, seed, only)
         asking = self._loop.start(self._asking.steadily(rate, mixture, stop))
         try:
             yield self._asking
@@ -136,8 +136,8 @@ class Traffic:
 class _Own(Mixture):
     """A mixture in the traffic's own names."""
 
-    def __init__(self, traffic: Traffic, seed: int) -> None:
-        super().__init__(seed)
+    def __init__(self, traffic: Traffic, seed: int, only: Sequence[str]) -> None:
+        super().__init__(seed, only)
         self._traffic = traffic
 
     def next(self, count: int) -> Sequence[Notification]:

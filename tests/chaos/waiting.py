@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["Still", "until"]
+__all__ = ["Still", "lasts", "until"]
 
 #: generous: the machine may be busy with other things
 _WITHIN_S = 60.0
@@ -25,6 +25,12 @@ def until(
         assert time.monotonic() < ends, f"not within {within_s:.0f} s: {what}"
         time.sleep(every_s)
     return found
+
+
+def lasts(seconds: float) -> None:
+    """What is going on goes on for so long: of a fault that has a length, and of nothing else."""
+    ends = time.monotonic() + seconds
+    until(lambda: time.monotonic() > ends, "time passes", within_s=seconds + _WITHIN_S)
 
 
 class Still:

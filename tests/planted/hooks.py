@@ -134,22 +134,32 @@ def _after_send(point: _Point) -> None:
 
 
 def _after_settle(point: _Point) -> None:
-    """The ledger holds the outcome; it is not published, and no offset committed."""
+    """The ledger holds an outcome; it is not published, and no offset committed."""
+    from services.core.outcomes import OutcomeKind
     from services.runtime.ledger.postgres import PostgresLedger
 
-    _after(PostgresLedger, "settle", point)
+    _after(
+        PostgresLedger,
+        "settle",
+        point,
+        lambda given, _: any(one.outcome.kind is not OutcomeKind.VOIDED for one in given[1]),
+    )
 
 
 def _after_publish(point: _Point) -> None:
     """An outcome is published and acknowledged; its record's offset is not committed."""
     from services.core.events import AttemptSettled
+    from services.core.outcomes import OutcomeKind
     from services.dispatch.log import AttemptLog
 
     _after(
         AttemptLog,
         "publish",
         point,
-        lambda given, _: any(isinstance(event, AttemptSettled) for event in given[1]),
+        lambda given, _: any(
+            isinstance(event, AttemptSettled) and event.outcome is not OutcomeKind.VOIDED
+            for event in given[1]
+        ),
     )
 
 
