@@ -39,6 +39,6 @@ def test_nothing_is_over_exactly_if_no_window_holds_more_than_the_limit(
     sent: list[tuple[int, int]],
 ) -> None:
     starts = [start / 2 for start in range(-40, 82)]
-    fullest = max(sum(cost for at, cost in sent if start <= at < start + 20) for start in starts)
-    seconds = [(at / 20, cost) for at, cost in sent]
+    fullest = max(sum(cost for at, cost in sent if start <= at < start + 16) for start in starts)
+    seconds = [(at / 16, cost) for at, cost in sent]
     assert (over_quota(seconds, {1.0: 3}) == []) == (fullest <= 3)
