@@ -8,6 +8,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -30,6 +31,7 @@ _COMMANDS = {
     "needs_java": "javac",
     "needs_docker": "docker",
     "needs_faketime": "faketime",
+    "needs_tmpfs": "mount",
 }
 
 
@@ -61,6 +63,8 @@ def _lack(command: str) -> str | None:
         return f"{command} is not installed"
     if command == "docker" and not _docker_answers():
         return "no Docker engine answers (start dockerd)"
+    if command == "mount" and not _mounts():
+        return "no tmpfs can be mounted (only root may)"
     return None
 
 
@@ -71,6 +75,15 @@ def _docker_answers() -> bool:
         return subprocess.run(asked, capture_output=True, timeout=30).returncode == 0
     except subprocess.TimeoutExpired:
         return False
+
+
+def _mounts() -> bool:
+    """Root may not, either, in most containers."""
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True)
+        if mounted.returncode == 0:
+            subprocess.run(["umount", folder], check=True)
+        return mounted.returncode == 0
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,71 @@
+"""One of three brokers dies: the one that a group is coordinated by. The other two carry on."""
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tests.chaos.house import House, HousePlan
+from tests.chaos.plugin import Prove
+from tests.chaos.traffic import Traffic
+from tests.chaos.waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+_GROUPS = ("lastword.router", "lastword.dispatch.critical", "lastword.tracker")
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Of its own, on three brokers."""
+    with House(HousePlan(folder=tmp_path_factory.mktemp("brokers"), brokers=3)) as built:
+        yield built
+
+
+def test_row_09_the_coordinators_broker_lost(house: House, traffic: Traffic, prove: Prove) -> None:
+    pids = {name: one.pid for name, one in house.instances.items()}
+    admin = AdminClient({**house.kafka.client_properties, "log_level": 0})
+    moves = []
+    with traffic.steadily(20):
+        until(lambda: len(traffic.accepted()) > 40, "traffic flows")
+        for group in _GROUPS:
+            lost = until(partial(_coordinator, admin, group), f"{group} is coordinated")
+            house.kafka.kill(lost)
+            new = until(partial(_other, admin, group, lost), f"another broker coordinates {group}")
+            before = len(traffic.accepted())
+            until(partial(_flows, traffic, before + 40), "traffic flows on two brokers")
+            house.kafka.restart(lost)
+            until(partial(_in_sync, admin), "all replicas are in sync again")
+            moves.append(f"{group} from broker {lost} to {new}")
+    prove(f"SIGKILL of each coordinator: {', '.join(moves)}")
+    traffic.judge().assert_kept()
+    assert {name: one.pid for name, one in house.instances.items()} == pids
+
+
+def _coordinator(admin: AdminClient, group: str) -> int | None:
+    """The broker that coordinates it, as far as anybody knows."""
+    try:
+        described = admin.describe_consumer_groups([group], request_timeout=5)[group].result()
+    except KafkaException:
+        return None
+    return None if described.coordinator is None else int(described.coordinator.id)
+
+
+def _other(admin: AdminClient, group: str, lost: int) -> int | None:
+    found = _coordinator(admin, group)
+    return None if found == lost else found
+
+
+def _flows(traffic: Traffic, wanted: int) -> bool:
+    return len(traffic.accepted()) > wanted
+
+
+def _in_sync(admin: AdminClient) -> bool:
+    topics = admin.list_topics(timeout=10).topics.values()
+    return all(
+        len(part.isrs) == len(part.replicas)
+        for topic in topics
+        for part in topic.partitions.values()
+    )
