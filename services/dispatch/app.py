@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
+from services.core import groups
 from services.core.catalogue import Lane, quotas_of
 from services.core.topics import queued
 from services.dispatch.kafka_source import KafkaSource
@@ -30,7 +31,7 @@ from services.runtime.source import OpenSource, Ownership, RecordSource
 
 __all__ = ["serve"]
 
-_GROUPS = {lane: f"lastword.dispatch.{lane}" for lane in Lane}
+_GROUPS = {lane: groups.dispatch(lane) for lane in Lane}
 #: a claim has at least this to its deadline, so that what is sent also arrives in time
 _MARGIN_MS = 1_000
 

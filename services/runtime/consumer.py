@@ -88,15 +88,6 @@ class LogConsumer(RecordReader):
             raise Retryable(f"Kafka does not answer: {error.args[0].name()}") from error
         return found
 
-    def lag(self) -> dict[Partition, int]:
-        """Records not read yet, by partition, as far as the last fetch told."""
-        lags: dict[Partition, int] = {}
-        for part in self._consumer.position(self._consumer.assignment()):
-            _, high = self._consumer.get_watermark_offsets(part, cached=True)
-            if high >= 0 and part.offset >= 0:
-                lags[(part.topic, part.partition)] = max(0, high - part.offset)
-        return lags
-
     def close(self) -> None:
         """Leave the group at once, so that the partitions move on."""
         self._consumer.close()

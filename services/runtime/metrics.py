@@ -12,6 +12,7 @@ __all__ = [
     "JITTER_ALLOWED",
     "LAG",
     "LEDGER_SECONDS",
+    "LOG_LEFT",
     "LOOKUPS",
     "MISPLACED",
     "PENDING",
@@ -64,3 +65,8 @@ WEBHOOKS_REFUSED = Counter(
     "lastword_webhooks_refused_total", "Webhook calls not taken.", ["account", "cause"]
 )
 LAG = Gauge("lastword_consumer_lag", "Records not read yet.", ["group", "topic", "partition"])
+LOG_LEFT = Gauge(
+    "lastword_log_left_seconds",
+    "Until the log may let go of something that the group has not read yet.",
+    ["group", "topic"],
+)

@@ -21,6 +21,7 @@ _TRIES = 10
 _AGAIN_S = 0.3
 #: after so many waits without a record the broker is away
 _PATIENCE = 20
+_SILENT = "Kafka does not give what stands in the log"
 T = TypeVar("T")
 
 
@@ -84,10 +85,28 @@ class StretchReader(RecordReader):
             done = self._done(records, left)
             waits = 0 if records or done else waits + 1
             if waits == _PATIENCE:
-                raise Retryable("Kafka does not give what stands in the log")
+                raise Retryable(_SILENT)
             if wanted:
                 yield wanted
         self._consumer.unassign()
+
+    def first(self, starts: Mapping[Partition, int]) -> dict[Partition, Record]:
+        """Of each partition the record that stands there, or the next one; none where none does."""
+        found: dict[Partition, Record] = {}
+        self._ended.clear()
+        parts = [TopicPartition(*part, at) for part, at in starts.items()]
+        self._consumer.assign(parts)
+        self._consumer.resume(parts)
+        waits = 0
+        while not starts.keys() <= found.keys() | self._ended:
+            records = self.batch(_MOST, _WAIT_S)
+            for record in records:
+                found.setdefault((record.topic, record.partition), record)
+            waits = 0 if records else waits + 1
+            if waits == _PATIENCE:
+                raise Retryable(_SILENT)
+        self._consumer.unassign()
+        return found
 
     def _partitions(self) -> list[Partition]:
         listed = {t: self._consumer.list_topics(t, timeout=_TIMEOUT_S) for t in self._topic_ids}

@@ -41,6 +41,7 @@ from services.tracker.reading import READ, Reading
 from services.tracker.receipts import FoldedReceipts
 from services.tracker.reconciling import settling_times
 from services.tracker.sweeper import Sweeper
+from services.tracker.watching import Watch
 from services.tracker.webhooks import Webhooks
 
 __all__ = ["serve"]
@@ -73,6 +74,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         sweeper = _sweeper(ledger, producer, codec, receipts, asker, accesses, loaded)
         sweeping = asyncio.create_task(sweeper.run())
         stack.push_async_callback(_cancelled, sweeping)
+        watching = asyncio.create_task(Watch(settings.kafka).run())
+        stack.push_async_callback(_cancelled, watching)
         halt = threading.Event()
         folding = _folding(settings, log, loaded, codec, producer, halt)
         fold = asyncio.create_task(asyncio.to_thread(folding.run))
@@ -85,7 +88,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         address = await _listen(stack, routes, host, port)
         tell_address(settings.address_file, "tracker", address)
         get_logger().info("tracking", address=address)
-        await _first(fold, sweeping, asyncio.create_task(stop.wait()))
+        await _first(fold, sweeping, watching, asyncio.create_task(stop.wait()))
 
 
 def _sweeper(

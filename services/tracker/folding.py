@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from services.core.errors import Retryable
+from services.core.groups import TRACKER
 from services.core.record import Record
 from services.runtime.clock import boot_seconds
 from services.runtime.consumer import Partition
 from services.runtime.logs import get_logger
-from services.runtime.metrics import LAG
 from services.runtime.producer import LogProducer
 from services.tracker.connections import Reconnecting
 from services.tracker.consuming import PlacedConsumer
@@ -22,9 +22,8 @@ from services.tracker.patience import Patience, Stopped
 from services.tracker.reading import Reading
 from services.tracker.store import StaleOffsets
 
-__all__ = ["GROUP", "Folding"]
+__all__ = ["Folding"]
 
-GROUP = "lastword.tracker"
 _MOST = 2000
 _WAIT_S = 0.2
 _TELL_EVERY_S = 1.0
@@ -75,7 +74,7 @@ class Folding:
         """Be a member of the group, until stopped or until something makes us join anew."""
         consumer = PlacedConsumer(
             self._kafka,
-            group=GROUP,
+            group=TRACKER,
             topics=list(self._topic_ids),
             topic_ids=self._topic_ids,
             assigned=lambda partitions: self._assigned(consumer, partitions),
@@ -104,8 +103,6 @@ class Folding:
     def _forget(self, partitions: Sequence[Partition]) -> None:
         for topic, number in partitions:
             self._intake.positions.pop((topic, number), None)
-            with suppress(KeyError):
-                LAG.remove(GROUP, topic, str(number))
 
     def _ours(self, records: Sequence[Record]) -> list[Record]:
         """Without what a partition that has just gone left behind.
@@ -125,5 +122,3 @@ class Folding:
             return
         self._told_at = boot_seconds()
         consumer.commit(self._intake.positions)
-        for (topic, number), lag in consumer.lag().items():
-            LAG.labels(GROUP, topic, str(number)).set(lag)

@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from services.sandbox.oracle import Findings
+from services.sandbox.oracle import Findings, Promise
 from tests.chaos.house import CLASSIC, CONSUMER, House, HousePlan
 from tests.chaos.plugin import (
     Prove,
@@ -89,8 +89,10 @@ class JudgedTraffic(Traffic):
         super().__init__(house, name)
         self._item = item
 
-    def judge(self, *, within_s: float = 120.0) -> Findings:
-        found = super().judge(within_s=within_s)
+    def judge(
+        self, *, within_s: float = 120.0, seen: Mapping[str, Promise] | None = None
+    ) -> Findings:
+        found = super().judge(within_s=within_s, seen=seen)
         note_findings(self._item, found)
         return found
 

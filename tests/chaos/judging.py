@@ -25,7 +25,7 @@ from tests.acceptance.engine.log import Standing
 from tests.chaos.events import events, standing_events
 from tests.chaos.house import House
 
-__all__ = ["closed_in_tables", "judge"]
+__all__ = ["closed_in_tables", "judge", "promises_of"]
 
 #: a deadline is for a send's first byte, and the sandbox notes when it has read the last
 _HEARD_AFTER = timedelta(milliseconds=500)
@@ -33,12 +33,18 @@ _HEARD_AFTER = timedelta(milliseconds=500)
 _SECONDS = re.compile(r"\d+ s\b")
 
 
-def judge(house: House, asked: Mapping[str, bool], entries: Sequence[Entry]) -> Findings:
+def judge(
+    house: House,
+    asked: Mapping[str, bool],
+    entries: Sequence[Entry],
+    seen: Mapping[str, Promise] | None = None,
+) -> Findings:
     """``asked``: ids, and whether they were acknowledged. ``entries``: what providers took.
 
-    A notification is closed where the log and the tracker's table both say so.
+    A notification is closed where the log and the tracker's table both say so. ``seen``: promises
+    that were seen in the log before, of requests that may be compacted away by now.
     """
-    promises = [p for p in _promises(house).values() if p.id in asked]
+    promises = [p for p in (promises_of(house) | dict(seen or {})).values() if p.id in asked]
     missing = [id for id, acknowledged in asked.items() if acknowledged]
     missing = sorted(set(missing) - {promise.id for promise in promises})
     told = _told(house)
@@ -62,7 +68,7 @@ class _Told(Struct, frozen=True, kw_only=True):
     contradicted: tuple[str, ...]
 
 
-def _promises(house: House) -> dict[str, Promise]:
+def promises_of(house: House) -> dict[str, Promise]:
     """All requests that stand in the log, each at the place where it was first appended."""
     found: dict[str, Promise] = {}
     for lane in Lane:

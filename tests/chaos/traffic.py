@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from lastword import Notification, Result, Sent
 from services.sandbox.ledger import Entry
-from services.sandbox.oracle import Findings
+from services.sandbox.oracle import Findings, Promise
 from tests.chaos.asking import Asking, By
 from tests.chaos.asks import Mixture
 from tests.chaos.house import House
@@ -124,13 +124,18 @@ class Traffic:
         every_s = 0.05 if len(open_ids) < _MANY else 1.0
         until(none_is_open, "all of these are closed", within_s=within_s, every_s=every_s)
 
-    def judge(self, *, within_s: float = _AT_REST_WITHIN_S) -> Findings:
-        """Wait until all that was acknowledged is closed, or no longer, and judge all of it."""
+    def judge(
+        self, *, within_s: float = _AT_REST_WITHIN_S, seen: Mapping[str, Promise] | None = None
+    ) -> Findings:
+        """Wait until all that was acknowledged is closed, or no longer, and judge all of it.
+
+        ``seen``: as ``judging.judge`` has it.
+        """
         try:
             self.until_closed(self.acknowledged, within_s=within_s)
         except AssertionError:
             pass  # what is open is lost, and the findings say so
-        return judge(self.house, dict(self._asking.asked), self.accepted())
+        return judge(self.house, dict(self._asking.asked), self.accepted(), seen)
 
 
 class _Own(Mixture):

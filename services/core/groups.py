@@ -1,0 +1,24 @@
+"""The consumer groups by name, and what each of them reads."""
+
+from collections.abc import Mapping, Sequence
+
+from services.core.catalogue import Lane
+from services.core.topics import ATTEMPTS, RECEIPTS, queued, requested
+
+__all__ = ["GROUPS", "ROUTER", "TRACKER", "dispatch"]
+
+ROUTER = "lastword.router"
+TRACKER = "lastword.tracker"
+
+
+def dispatch(lane: Lane) -> str:
+    """Each lane has a group of its own."""
+    return f"lastword.dispatch.{lane}"
+
+
+_REQUESTED = tuple(map(requested, Lane))
+GROUPS: Mapping[str, Sequence[str]] = {
+    ROUTER: _REQUESTED,
+    **{dispatch(lane): (queued(lane),) for lane in Lane},
+    TRACKER: (*_REQUESTED, ATTEMPTS, RECEIPTS),
+}
