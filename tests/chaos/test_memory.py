@@ -1,5 +1,71 @@
-"""Dispatch may not have the memory that a flood wants: it holds back, or dies and loses nothing."""
+"""A flood wants more memory than dispatch may have: it dies, starts again, and nothing is lost."""
+
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+from services.sandbox.faults import Down
+from tests.chaos.asks import campaign
+from tests.chaos.house import CATALOGUE, House, HousePlan
+from tests.chaos.instance import Instance
+from tests.chaos.plugin import Prove
+from tests.chaos.traffic import Traffic
+from tests.chaos.waiting import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+#: more than it has taken when the flood comes, and much less than that wants
+_ROOM = 32 << 20
+_AT_ONCE, _MOST = 500, 15_000
+#: of bulk, which would take minutes to drain within it
+_QUOTA = 'quota = { per_second = 100, jitter = "500ms" }\n'
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Of its own, whose bulk account knows no quota."""
+    folder = tmp_path_factory.mktemp("memory")
+    catalogue = folder / "catalogue"
+    shutil.copytree(CATALOGUE, catalogue)
+    text = (catalogue / "lastword.toml").read_text()
+    assert _QUOTA in text
+    (catalogue / "lastword.toml").write_text(text.replace(_QUOTA, ""))
+    with House(HousePlan(folder=folder, catalogue=catalogue)) as built:
+        yield built
+
+
+def test_row_25_process_memory_capped_under_a_flood(
+    house: House, traffic: Traffic, prove: Prove
+) -> None:
+    dispatch = house["dispatch"]
+    traffic.until_closed(traffic.ask(campaign("first")))
+    house.providers.set_faults("postmark", Down())
+    cap = _memory(dispatch) + _ROOM
+    assert dispatch.pid is not None
+    resource.prlimit(dispatch.pid, resource.RLIMIT_AS, (cap, cap))
+    asked = 1
+    while dispatch.pid is not None and asked < _MOST:
+        traffic.ask(*(campaign(f"user-{asked + n}") for n in range(_AT_ONCE)), by="kafka")
+        asked += _AT_ONCE
+    dispatch.until_ended()
+    prove(
+        f"{asked} requests while its provider was down: it ended, with {cap >> 20} MB of memory, of"
+        f" which {_ROOM >> 20} were free before"
+    )
+
+    dispatch.start()
+    house.providers.set_faults("postmark")
+    until(lambda: len(traffic.accepted()) > 1, "sends go on")
+    found = traffic.judge(within_s=400)
+    found.assert_kept()
+    assert found.accepted + sum(found.unknown.values()) >= asked
+
+
+def _memory(one: Instance) -> int:
+    """Bytes of address space, which is what is capped."""
+    lines = Path(f"/proc/{one.pid}/status").read_text().splitlines()
+    (told,) = (line for line in lines if line.startswith("VmSize:"))
+    return int(told.split()[1]) << 10
