@@ -100,6 +100,11 @@ class Traffic:
         """The ids that somebody was told are accepted."""
         return [id for id, acknowledged in self._asking.asked.items() if acknowledged]
 
+    def leave_out(self, ids: Iterable[str]) -> None:
+        """Nobody promises anything of these."""
+        for id in ids:
+            self._asking.asked.pop(id, None)
+
     def accepted(self, *ids: str) -> list[Entry]:
         """What the providers took of these; of all of this traffic where none is named."""
         wanted = set(ids or self._asking.asked)
