@@ -362,18 +362,19 @@ def _outdone(draw: st.DrawFn) -> list[Step]:
     """One is to end for a newer one of its key, of which something may be known."""
     who = draw(st.integers(0, 3))
     newer = who + 2
-    known = st.sampled_from(
-        [
-            Claims((OneClaim(newer, digest="body"),)),
-            Closes(((newer, CloseReason.FAILED, None, False, "body"),)),
-            Cancels(((who % 2, 20, newer),)),
-            Cancels(((who % 2, 10 + newer, None),)),
-            Cancels(((who % 2, 10 + who, None),)),
-        ]
-    )
-    winner = (newer, draw(_mostly(0, 7)), draw(_BODIES))
+    facts: list[Step] = [
+        Claims((OneClaim(newer, digest="body"),)),
+        Closes(((newer, CloseReason.FAILED, None, False, "body"),)),
+        Cancels(((who % 2, 20, newer),)),
+        Cancels(((who % 2, 10 + newer, None),)),
+        Cancels(((who % 2, 10 + who, None),)),
+    ]
+    winner = (newer, draw(_mostly(0, 7)), draw(st.sampled_from(["", "body", "other"])))
     verdict = (who, CloseReason.SUPERSEDED, winner, draw(_mostly(False, True)), draw(_BODIES))
-    steps: list[Step] = [*draw(st.lists(known | _STEP, max_size=2)), Closes((verdict,))]
+    steps: list[Step] = [
+        *draw(st.lists(st.sampled_from(facts) | _STEP, max_size=2)),
+        Closes((verdict,)),
+    ]
     return steps
 
 
