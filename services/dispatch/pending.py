@@ -196,6 +196,7 @@ class PendingTable:
             return
         entry.out = None
         if candidate.places:
+            self._note_crowd(candidate, entry)
             self._schedule(entry, now, not_before)
         else:
             self.finish(candidate, now)
