@@ -72,7 +72,8 @@ class Closes:
         The ledger does so only for a winner that is newer there and still to be sent. That one's
         record is unfinished, so it is sent or gets its verdict, here or by who reads it again.
         What was refused stays, but for repeats of what has ended: those are done with, and what
-        they seemed to supersede revives. One that went out meanwhile is told and left to its claim.
+        they seemed to supersede revives. One that went out meanwhile, or was forgotten and read
+        again, is told and left as it is.
         """
         table = self._state.table
         verdicts = [
@@ -85,10 +86,10 @@ class Closes:
             for one in outdone
         ]
         held = await self._put([one.loser for one in outdone], verdicts)
-        self._state.finish([c for c, closing in held if closing and not table.is_out(c)])
+        self._state.finish([c for c, closing in held if closing and table.waits(c)])
         refused = [one for one, (_, closing) in zip(outdone, held, strict=True) if not closing]
         left = {c.id: c for one in refused for c in (one.loser, one.winner)}
-        await self._look([c for c in left.values() if not table.is_out(c)])
+        await self._look([c for c in left.values() if table.waits(c)])
 
     async def cancel(self, cancellation: Cancellation, version: Version, place: Place) -> None:
         """Raise the ledger's floor first, then close what is here.

@@ -159,10 +159,18 @@ class PendingTable:
                 found += islice(entry.outdone(), most - len(found))
         return found
 
+    def waits(self, candidate: Candidate) -> bool:
+        """Whether it is here and not out. One that was forgotten and read again is another."""
+        return self._holds(candidate) and not self.is_out(candidate)
+
     def is_out(self, candidate: Candidate) -> bool:
-        """Whether it is being claimed, sent, settled or closed."""
+        """Whether this very one is being claimed, sent, settled or closed."""
         entry = self._entries.get(candidate.routed.key)
-        return entry is not None and entry.out == candidate.id
+        return entry is not None and entry.out == candidate.id and self._holds(candidate)
+
+    def _holds(self, candidate: Candidate) -> bool:
+        entry = self._entries.get(candidate.routed.key)
+        return entry is not None and entry.candidates.get(candidate.id) is candidate
 
     # -- what became of it ----------------------------------------------------------------------
 

@@ -173,3 +173,19 @@ async def test_what_goes_out_while_the_ledger_is_asked_is_told_and_left_to_its_c
     assert [event.reason for event in memory.told()] == [CloseReason.SUPERSEDED]
     assert table.is_out(old)
     assert list(table.out()) == [old]
+
+
+async def test_one_that_was_forgotten_and_read_again_is_not_parked_with_what_it_was() -> None:
+    """Nobody parked it under its record, so its record is not done with."""
+    memory = Memory()
+    before = candidate("one", 1)
+    await memory.ledger.claim([_claim(before)])
+    _waiting(memory, before)
+    memory.state.table.forget([(QUEUED, 0)])
+    again = candidate("one", 1)
+    memory.state.table.absorb(again, START)
+    await memory.parking.park([before])
+    assert memory.state.table.waits(again)
+    assert memory.state.offsets.take_committable(QUEUED) == {(QUEUED, 0): 1}
+    await memory.parking.park([again])
+    assert memory.state.offsets.take_committable(QUEUED) == {(QUEUED, 0): 2}
