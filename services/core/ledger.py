@@ -241,13 +241,18 @@ class Verdict(Struct, frozen=True, kw_only=True):
     An unknown attempt that reconciling has ended for only waits for its next, so it may end, as
     unknown. ``resolves`` says that it answers an unknown attempt; only sent, failed and unknown
     may.
+
+    One with a ``winner`` is refused too where the ledger does not know that to be newer, first seen
+    later than this one, and neither closed nor cancelled. Then it comes to what would come anyway,
+    as whatever ends the winner raises its key's floor. So nobody's view has to be trusted, be it a
+    repeat that looks newer or a process that wakes up long after it lost its partition.
     """
 
     identity: Identity
     reason: CloseReason
     detail: str = ""
-    #: what superseded it, where the reason is that
-    winner: NotificationId | None = None
+    #: what supersedes it, where the reason is that
+    winner: Identity | None = None
     resolves: bool = False
 
 

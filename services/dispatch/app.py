@@ -71,7 +71,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             chance=SystemChance(),
             sources=_sources(settings.kafka, log.ids),
         )
-        dispatch = Dispatch(outside, loaded, accesses, PROVIDERS, codec)
+        dispatch = Dispatch(
+            outside, loaded, accesses, PROVIDERS, codec, most_pending=settings.most_pending
+        )
         tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
         get_logger().info("dispatching", metrics=monitoring.address)
         await dispatch.run(stop)

@@ -1,4 +1,4 @@
-"""Verdicts without a send: expired, failed, cancelled, suppressed, dead-lettered.
+"""Verdicts without a send: expired, failed, cancelled, suppressed, superseded, dead-lettered.
 
 The ledger refuses a verdict while a claim of the same notification is open: perhaps of another
 process, which may die and leave the rest to us. So such a candidate is not finished, but looked at
@@ -14,6 +14,7 @@ from services.core.ledger import (
     Cancellation,
     ClaimRefused,
     ClaimRequest,
+    Closing,
     Identity,
     Verdict,
 )
@@ -21,7 +22,7 @@ from services.core.publications import closed
 from services.dispatch.log import told
 from services.dispatch.offsets import Place
 from services.dispatch.parking import Parking
-from services.dispatch.pending import Candidate, Version
+from services.dispatch.pending import Candidate, Outdone, Version
 from services.dispatch.seconds import buried, seconds_of
 from services.dispatch.state import DispatchState
 
@@ -65,6 +66,31 @@ class Closes:
             candidates = [c for c in candidates if c.id in left]
             await asyncio.sleep(max(_LOOK_AGAIN_S, min(left.values()) - self._state.now()))
 
+    async def supersede(self, outdone: Sequence[Outdone]) -> None:
+        """Close these ahead of their winners' claims, to have room.
+
+        The ledger does so only for a winner that is newer there and still to be sent. That one's
+        record is unfinished, so it is sent or gets its verdict, here or by who reads it again.
+        What was refused stays, but for repeats of what has ended: those are done with, and what
+        they seemed to supersede revives. One that went out meanwhile, or was forgotten and read
+        again, is told and left as it is.
+        """
+        table = self._state.table
+        verdicts = [
+            Verdict(
+                identity=identity_of(one.loser),
+                reason=CloseReason.SUPERSEDED,
+                detail="a newer one took its place",
+                winner=identity_of(one.winner),
+            )
+            for one in outdone
+        ]
+        held = await self._put([one.loser for one in outdone], verdicts)
+        self._state.finish([c for c, closing in held if closing and table.waits(c)])
+        refused = [one for one, (_, closing) in zip(outdone, held, strict=True) if not closing]
+        left = {c.id: c for one in refused for c in (one.loser, one.winner)}
+        await self._look([c for c in left.values() if table.waits(c)])
+
     async def cancel(self, cancellation: Cancellation, version: Version, place: Place) -> None:
         """Raise the ledger's floor first, then close what is here.
 
@@ -83,17 +109,24 @@ class Closes:
         """Those in whose way a claim stands, and until when; the others are done with."""
         if not candidates:
             return {}
-        state = self._state
         verdicts = [
             Verdict(identity=identity_of(c), reason=reason, detail=detail) for c in candidates
         ]
+        held = await self._put(candidates, verdicts)
+        self._state.finish([candidate for candidate, closing in held if closing is not None])
+        return await self._look([candidate for candidate, closing in held if closing is None])
+
+    async def _put(
+        self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]
+    ) -> Sequence[tuple[Candidate, Closing | None]]:
+        """What the ledger holds of each now, which is published."""
+        state = self._state
         closings = await state.asked(lambda: state.ledger.close(verdicts))
         held = list(zip(candidates, closings, strict=True))
         seconds = [second for candidate, own in held for second in seconds_of(candidate, [own])]
         ends = [closed(closing) for closing in closings if closing is not None]
         await state.log.publish(ends, buried(state.log, seconds))
-        state.finish([candidate for candidate, closing in held if closing is not None])
-        return await self._look([candidate for candidate, closing in held if closing is None])
+        return held
 
     async def _look(self, candidates: Sequence[Candidate]) -> dict[NotificationId, float]:
         """What stands in the way: those with an open claim, and until when. The rest is parked."""
@@ -102,8 +135,12 @@ class Closes:
         state = self._state
         looks = [_look(candidate, state.chance.claim_id()) for candidate in candidates]
         answers = await state.asked(lambda: state.ledger.claim(looks))
-        await state.log.publish([event for answer in answers for event in told(answer)])
         looked = list(zip(candidates, answers, strict=True))
+        seconds = [
+            s for candidate, answer in looked for s in seconds_of(candidate, answer.closings)
+        ]
+        events = [event for answer in answers for event in told(answer)]
+        await state.log.publish(events, buried(state.log, seconds))
         busy = {
             candidate.id: state.now() if answer.retry_at is None else answer.retry_at.timestamp()
             for candidate, answer in looked

@@ -1,6 +1,6 @@
 """Which records are done with, so that offsets are committed only up to the lowest unfinished."""
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from services.runtime.consumer import Partition
@@ -14,26 +14,27 @@ PARKED = -1
 
 
 class Offsets:
-    """Told of each record read and each one finished; answers what may be committed."""
+    """Told of each record read and each one finished; answers what may be committed.
+
+    It remembers what is unfinished alone, however much was read and finished beyond that.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[Partition, deque[int]] = {}
-        self._done: dict[Partition, set[int]] = {}
+        self._open: dict[Partition, OrderedDict[int, None]] = {}
         self._next: dict[Partition, int] = {}
         self._committed: dict[Partition, int] = {}
 
     def read(self, place: Place) -> None:
         """A record was read; of one partition in order."""
         partition, offset = place
-        self._open.setdefault(partition, deque()).append(offset)
+        self._open.setdefault(partition, OrderedDict())[offset] = None
         self._next[partition] = offset + 1
 
     def finish(self, places: Iterable[Place]) -> None:
         """What these records led to is acknowledged."""
         for partition, offset in places:
-            waiting = self._open.get(partition)
-            if waiting and offset >= waiting[0]:
-                self._done.setdefault(partition, set()).add(offset)
+            if partition in self._open:
+                self._open[partition].pop(offset, None)
 
     def take_committable(self, topic: str, *, again: bool = False) -> dict[Partition, int]:
         """The next offset to read, by partition of a topic, where it moved since the last call.
@@ -52,13 +53,10 @@ class Offsets:
         return {place: self._position(place) for place in partitions if place in self._open}
 
     def _position(self, partition: Partition) -> int:
-        waiting, done = self._open[partition], self._done.get(partition, set())
-        while waiting and waiting[0] in done:
-            done.remove(waiting.popleft())
-        return waiting[0] if waiting else self._next[partition]
+        return next(iter(self._open[partition]), self._next[partition])
 
     def forget(self, partitions: Iterable[Partition]) -> None:
         """These are somebody else's now."""
         for partition in partitions:
-            for table in (self._open, self._done, self._next, self._committed):
+            for table in (self._open, self._next, self._committed):
                 table.pop(partition, None)

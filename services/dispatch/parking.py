@@ -26,13 +26,15 @@ class Parking:
     async def park(self, candidates: Sequence[Candidate]) -> None:
         """These are unknown, and that is published.
 
-        One whose partition has gone meanwhile is left to the next owner, who reads its record.
+        One whose partition has gone meanwhile is left to the next owner, who reads its record; if
+        that is this process, what it read again is not to go with this one.
         """
         rows = [self._row(candidate) for candidate in candidates if candidate.places]
         if rows:
             await self._state.asked(lambda: self._state.ledger.park(rows))
         for candidate in candidates:
-            self._state.leave(candidate)
+            if candidate.places or self._state.table.is_out(candidate):
+                self._state.leave(candidate)
 
     def _row(self, candidate: Candidate) -> Parked:
         (topic, partition), _ = candidate.places[0]

@@ -2,8 +2,9 @@
 
 Each key has an entry with its candidates. The newest valid one is the winner; older ones stay as
 losers until the winner's claim or close has committed, and revive if the winner turns out to be a
-repeat of something already sent. At most one candidate of a key is out of the table's hands at a
-time. Whatever happens (a newer request, a cancel, a deadline, a failure) is one change of an entry.
+repeat of something already sent. Where room is short, the ledger is asked to close them ahead of
+the winner's claim. At most one candidate of a key is out of the table's hands at a time. Whatever
+happens (a newer request, a cancel, a deadline, a failure) is one change of an entry.
 
 A second body under the id of one that is here is no repeat. It waits behind the first: once that
 has met the ledger, the ledger tells the two apart.
@@ -14,91 +15,25 @@ is not looked at while none of those accounts can take a send.
 
 import heapq
 from collections.abc import Container, Iterable, Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from services.core.catalogue import Lane
-from services.core.events import Leg, NotificationRouted
 from services.core.identifiers import AccountName, NotificationId, SupersessionKey
 from services.dispatch.accounts import Accounts
-from services.dispatch.decide import Progress, next_leg
+from services.dispatch.decide import next_leg
+from services.dispatch.entry import Candidate, Entry, Outdone, Version
 from services.dispatch.offsets import Place
 from services.runtime.consumer import Partition
 
-__all__ = ["Candidate", "Choice", "PendingTable", "Version"]
+__all__ = ["Candidate", "Choice", "Outdone", "PendingTable", "Version"]
 
-#: (generation of the topic, offset): comparable within a key
-Version = tuple[int, int]
-
-#: timers are swept once so many more are over than are left
-_STALE_TIMERS = 10_000
+#: a heap is swept once so many more of its tickets are over than are left
+_STALE_TICKETS = 10_000
 #: how often a leg that is out of time is looked at again while its accounts work
 _LOOK_AGAIN_S = 1.0
-
-
-class Candidate:
-    """One notification that has no verdict yet."""
-
-    __slots__ = (
-        "deadline",
-        "lane",
-        "leg_since",
-        "paused",
-        "place",
-        "places",
-        "progress",
-        "routed",
-        "ticket",
-        "version",
-    )
-
-    def __init__(
-        self, routed: NotificationRouted, version: Version, lane: Lane, place: Place
-    ) -> None:
-        self.routed = routed
-        self.version = version
-        self.lane = lane
-        #: the records to be marked as done with it
-        self.places = [place]
-        #: where it was read first, whoever has that partition now
-        self.place = place
-        self.progress = Progress()
-        self.deadline = routed.deadline.timestamp()
-        self.leg_since = routed.requested_at.timestamp()
-        #: its valid place in the heaps; 0 where it has none
-        self.ticket = 0
-        #: it is in no ready heap before its timer rings
-        self.paused = False
-
-    @property
-    def id(self) -> NotificationId:
-        return self.routed.notification_id
-
-    @property
-    def leg(self) -> Leg:
-        return self.routed.legs[self.progress.leg]
-
-    @property
-    def gives_up_at(self) -> float | None:
-        """When its leg's patience ends; None: with the deadline."""
-        patience = self.leg.give_up_after_ms
-        return None if patience is None else self.leg_since + patience / 1000
-
-
-class _Entry:
-    __slots__ = ("behind", "candidates", "out")
-
-    def __init__(self) -> None:
-        self.candidates: dict[NotificationId, Candidate] = {}
-        #: other bodies under the ids of candidates
-        self.behind: list[Candidate] = []
-        #: the candidate that is being claimed, sent, settled or closed
-        self.out: NotificationId | None = None
-
-    def winner(self) -> Candidate | None:
-        return max(self.candidates.values(), key=lambda c: c.version, default=None)
 
 
 class Choice(Struct, frozen=True):
@@ -114,7 +49,7 @@ class PendingTable:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._entries: dict[SupersessionKey, _Entry] = {}
+        self._entries: dict[SupersessionKey, Entry] = {}
         self._size = {lane: 0 for lane in Lane}
         self._tickets = count(1)
         # per lane, by the accounts waited for: (deadline, ticket, candidate)
@@ -122,6 +57,8 @@ class PendingTable:
             lane: {} for lane in Lane
         }
         self._timers: list[_Ticket] = []
+        # keys with more than one candidate that have changed since they were looked at
+        self._crowded: dict[Lane, dict[SupersessionKey, None]] = {lane: {} for lane in Lane}
 
     def __len__(self) -> int:
         return sum(self._size.values())
@@ -134,7 +71,7 @@ class PendingTable:
 
     def absorb(self, candidate: Candidate, now: float) -> None:
         """Take in a candidate. A repeat of an id only adds its record to the one that is here."""
-        entry = self._entries.setdefault(candidate.routed.key, _Entry())
+        entry = self._entries.setdefault(candidate.routed.key, Entry())
         self._take_in(entry, candidate)
         self._schedule(entry, now)
 
@@ -205,8 +142,35 @@ class PendingTable:
     def newer_than(self, candidate: Candidate) -> Candidate | None:
         """The newest of its key, if it is newer."""
         entry = self._entries.get(candidate.routed.key)
-        newest = None if entry is None else entry.winner()
+        newest = None if entry is None else entry.winner
         return newest if newest and newest.version > candidate.version else None
+
+    def outdone(self, lane: Lane, most: int) -> list[Outdone]:
+        """Up to ``most`` that could be closed ahead of their winners' claims, to have room.
+
+        What is out is left alone. A key is looked at again once something of it has changed.
+        """
+        found: list[Outdone] = []
+        crowded = self._crowded[lane]
+        while crowded and len(found) < most:
+            key, _ = crowded.popitem()
+            entry = self._entries.get(key)
+            if entry is not None:
+                found += islice(entry.outdone(), most - len(found))
+        return found
+
+    def waits(self, candidate: Candidate) -> bool:
+        """Whether it is here and not out. One that was forgotten and read again is another."""
+        return self._holds(candidate) and not self.is_out(candidate)
+
+    def is_out(self, candidate: Candidate) -> bool:
+        """Whether this very one is being claimed, sent, settled or closed."""
+        entry = self._entries.get(candidate.routed.key)
+        return entry is not None and entry.out == candidate.id and self._holds(candidate)
+
+    def _holds(self, candidate: Candidate) -> bool:
+        entry = self._entries.get(candidate.routed.key)
+        return entry is not None and entry.candidates.get(candidate.id) is candidate
 
     # -- what became of it ----------------------------------------------------------------------
 
@@ -220,12 +184,13 @@ class PendingTable:
         held = None if entry is None else entry.candidates.get(candidate.id)
         if entry is None or held is None or not _same(held, candidate):
             return candidate.places
-        del entry.candidates[candidate.id]
+        entry.remove(held)
         self._size[held.lane] -= 1
         held.ticket = 0
         if entry.out == candidate.id:
             entry.out = None
         self._bring_forward(entry)
+        self._note_crowd(held, entry)
         if entry.candidates:
             self._schedule(entry, now)
         else:
@@ -239,6 +204,7 @@ class PendingTable:
             return
         entry.out = None
         if candidate.places:
+            self._note_crowd(candidate, entry)
             self._schedule(entry, now, not_before)
         else:
             self.finish(candidate, now)
@@ -267,28 +233,36 @@ class PendingTable:
 
     # -- within ---------------------------------------------------------------------------------
 
-    def _take_in(self, entry: _Entry, candidate: Candidate) -> None:
+    def _take_in(self, entry: Entry, candidate: Candidate) -> None:
         known = entry.candidates.get(candidate.id)
         if known is not None and _same(known, candidate):
             known.places += (place for place in candidate.places if place not in known.places)
-            known.version = min(known.version, candidate.version)
+            if candidate.version < known.version:
+                known.version = candidate.version
+                entry.find_winner()
             return
         self._size[candidate.lane] += 1
         if known is not None:
             entry.behind.append(candidate)
             return
-        entry.candidates[candidate.id] = candidate
-        # whoever asks again and again has waited since the first time
-        candidate.leg_since = min(c.leg_since for c in entry.candidates.values())
+        entry.add(candidate)
+        self._note_crowd(candidate, entry)
 
-    def _bring_forward(self, entry: _Entry) -> None:
+    def _note_crowd(self, changed: Candidate, entry: Entry) -> None:
+        crowded, key = self._crowded[changed.lane], changed.routed.key
+        if len(entry.candidates) > 1:
+            crowded[key] = None
+        else:
+            crowded.pop(key, None)
+
+    def _bring_forward(self, entry: Entry) -> None:
         """Whatever waits behind nobody any more."""
         waiting, entry.behind = entry.behind, []
         for candidate in waiting:
             self._size[candidate.lane] -= 1
             self._take_in(entry, candidate)
 
-    def _forget_behind(self, entry: _Entry, gone: set[Partition]) -> None:
+    def _forget_behind(self, entry: Entry, gone: set[Partition]) -> None:
         waiting, entry.behind = entry.behind, []
         for candidate in waiting:
             candidate.places = [p for p in candidate.places if p[0] not in gone]
@@ -297,20 +271,21 @@ class PendingTable:
             else:
                 self._size[candidate.lane] -= 1
 
-    def _schedule(self, entry: _Entry, now: float, not_before: float = 0.0) -> None:
+    def _schedule(self, entry: Entry, now: float, not_before: float = 0.0) -> None:
         """Put the entry's winner, and nothing else of it, into the heaps."""
-        winner = entry.winner()
+        winner = entry.winner
         if entry.out is not None or winner is None or winner.ticket:
             return
-        for candidate in entry.candidates.values():
-            candidate.ticket = 0
+        if entry.listed is not None:
+            entry.listed.ticket = 0
+        entry.listed = winner
         winner.ticket = next(self._tickets)
         winner.paused = not_before > now
         if winner.paused:
             self._set_timer(winner, min(not_before, winner.deadline))
             return
         heap = self._ready[winner.lane].setdefault(winner.leg.accounts, [])
-        heapq.heappush(heap, (winner.deadline, winner.ticket, winner))
+        self._push(heap, winner, winner.deadline)
         self._set_timer(winner, self._looks_again_at(winner, now))
 
     def _looks_again_at(self, candidate: Candidate, now: float) -> float:
@@ -321,11 +296,14 @@ class PendingTable:
         return min(candidate.deadline, gives_up_at if gives_up_at > now else now + _LOOK_AGAIN_S)
 
     def _set_timer(self, candidate: Candidate, at: float) -> None:
-        heapq.heappush(self._timers, (at, candidate.ticket, candidate))
-        if len(self._timers) > 2 * len(self) + _STALE_TIMERS:
-            # each choice leaves one behind, which holds its notification until its deadline
-            self._timers = [timer for timer in self._timers if timer[2].ticket == timer[1]]
-            heapq.heapify(self._timers)
+        self._push(self._timers, candidate, at)
+
+    def _push(self, heap: list["_Ticket"], candidate: Candidate, at: float) -> None:
+        heapq.heappush(heap, (at, candidate.ticket, candidate))
+        if len(heap) > 2 * len(self) + _STALE_TICKETS:
+            # each choice, and each newer one, leaves one behind, which holds its notification
+            heap[:] = [ticket for ticket in heap if ticket[2].ticket == ticket[1]]
+            heapq.heapify(heap)
 
     def _ring(self, candidate: Candidate, now: float) -> None:
         """Its timer rang before its deadline: after a pause, or at the end of a leg's patience."""

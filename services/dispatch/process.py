@@ -34,11 +34,11 @@ from services.runtime.clock import Clock
 from services.runtime.codec import Codec
 from services.runtime.logs import get_logger
 from services.runtime.producer import Publisher
+from services.runtime.settings import MOST_PENDING
 from services.runtime.source import OpenSource
 
 __all__ = ["Dispatch", "Outside"]
 
-_MOST_PENDING = 500_000
 _FINISH_WITHIN_S = 15.0
 
 
@@ -66,8 +66,9 @@ class Dispatch:
         providers: Mapping[str, Provider],
         codec: Codec,
         *,
-        most_pending: int = _MOST_PENDING,
+        most_pending: int = MOST_PENDING,
     ) -> None:
+        """``most_pending``: candidates of a lane that are held at once, in memory."""
         accounts = loaded.catalogue.accounts
         messages = {name: account.concurrency * account.batch for name, account in accounts.items()}
         quotas = quotas_of(loaded.catalogue)

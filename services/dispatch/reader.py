@@ -19,6 +19,7 @@ from services.core.topics import queued
 from services.dispatch.catching_up import CatchingUp
 from services.dispatch.closes import Closes
 from services.dispatch.engine import Engine
+from services.dispatch.entry import Outdone
 from services.dispatch.intake import Intake
 from services.dispatch.proposals import key_of, origin_of, sound
 from services.dispatch.state import DispatchState
@@ -39,6 +40,9 @@ _COMMIT_EVERY_S = 0.25
 _COMMIT_AGAIN_S = 10.0
 #: of the most that is held; reading goes on when there is less
 _GO_ON_BELOW = 0.9
+#: of the most that is held; with more, older ones of a key are closed to have room
+_CROWDED_ABOVE = 0.5
+_SUPERSEDE_MOST = 500
 
 
 class LaneReader:
@@ -68,6 +72,7 @@ class LaneReader:
         self._loop = asyncio.get_running_loop()
         self._catching_up = CatchingUp()
         self._paused = False
+        self._is_making_room = False
         self._committed_at = 0.0
         self._committed_all_at = 0.0
         self._source = open_source(self)
@@ -86,6 +91,7 @@ class LaneReader:
                 self._state.changed.set()
             self._caught_up()
             await self._commit()
+            self._make_room()
             await self._hold_back()
 
     async def close(self) -> None:
@@ -133,9 +139,31 @@ class LaneReader:
             if moved:
                 await self._source.commit(moved)
 
-    async def _hold_back(self) -> None:
+    def _filled(self) -> float:
+        """How much of what may be held is."""
         held = self._state.table.sizes()[self._lane] + self._intake.closing[self._lane]
-        full = held >= self._most_pending * (_GO_ON_BELOW if self._paused else 1)
+        return held / self._most_pending
+
+    def _make_room(self) -> None:
+        """Beside reading: should the ledger be away, partitions have to go on moving."""
+        if not self._is_making_room and (outdone := self._outdone()):
+            self._is_making_room = True
+            self._engine.spawn(self._supersede(outdone))
+
+    async def _supersede(self, outdone: Sequence[Outdone]) -> None:
+        """Leave one of a key, so that reading stops only for as many keys as may be held."""
+        while outdone:
+            await self._closes.supersede(outdone)
+            outdone = self._outdone()
+        self._is_making_room = False
+
+    def _outdone(self) -> Sequence[Outdone]:
+        if self._filled() <= _CROWDED_ABOVE:
+            return ()
+        return self._state.table.outdone(self._lane, _SUPERSEDE_MOST)
+
+    async def _hold_back(self) -> None:
+        full = self._filled() >= (_GO_ON_BELOW if self._paused else 1)
         if full != self._paused:
             self._paused = full
             await self._source.hold(full)

@@ -130,7 +130,8 @@ class MemoryLedger:
 
     async def close(self, verdicts: Sequence[Verdict]) -> Sequence[Closing | None]:
         now = self._decided_at()
-        self.rows.know((verdict.identity for verdict in verdicts), now)
+        named = (i for v in verdicts for i in (v.identity, v.winner) if i is not None)
+        self.rows.know(named, now)
         return [self._ending.close_one(verdict, now) for verdict in verdicts]
 
     async def cancel(self, cancellations: Sequence[Cancellation]) -> Sequence[Closing]:

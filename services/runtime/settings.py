@@ -13,13 +13,14 @@ import msgspec
 
 from services.core.errors import Misconfigured
 
-__all__ = ["Settings", "read_settings", "to_environment"]
+__all__ = ["MOST_PENDING", "Settings", "read_settings", "to_environment"]
 
 _PREFIX = "LASTWORD_"
 _KAFKA_X = "LASTWORD_KAFKA_X_"
 _REGISTRY_X = "LASTWORD_REGISTRY_X_"
 _BASE_URL = "LASTWORD_BASE_URL_"
 _SECRET = "LASTWORD_SECRET_"
+MOST_PENDING = 500_000
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     #: a JSON file to which a service writes the addresses that it bound
     address_file: str = ""
     log_level: str = "info"
+    #: notifications of a lane that one dispatch holds in memory; with so many it stops reading
+    most_pending: int = MOST_PENDING
 
     def secrets_of(self, account: str, names: tuple[str, ...]) -> dict[str, str]:
         """An account's secrets by name; raises ``Misconfigured`` naming the variable missing."""
@@ -95,6 +98,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         registry=registry,
         catalogue=Path(environment.get("LASTWORD_CATALOGUE", ".")),
         time_scale=_number(environment, "LASTWORD_TIME_SCALE", 1.0),
+        most_pending=_whole(environment, "LASTWORD_MOST_PENDING", MOST_PENDING),
         base_urls={k.lower(): v for k, v in _group(environment, _BASE_URL).items()},
         secrets=_group(environment, _SECRET),
         api_keys=_pairs(environment.get("LASTWORD_API_KEYS", "")),
@@ -119,6 +123,7 @@ def to_environment(settings: Settings) -> dict[str, str]:
     variables |= {_SECRET + name: secret for name, secret in settings.secrets.items()}
     variables["LASTWORD_CATALOGUE"] = str(settings.catalogue)
     variables["LASTWORD_TIME_SCALE"] = str(settings.time_scale)
+    variables["LASTWORD_MOST_PENDING"] = str(settings.most_pending)
     if settings.api_keys:
         variables["LASTWORD_API_KEYS"] = ",".join(f"{k}={t}" for k, t in settings.api_keys.items())
     return variables
@@ -150,6 +155,13 @@ def _number(environment: Mapping[str, str], variable: str, default: float) -> fl
     if number <= 0:
         raise Misconfigured(f"{variable}: must be more than 0")
     return number
+
+
+def _whole(environment: Mapping[str, str], variable: str, default: int) -> int:
+    number = _number(environment, variable, float(default))
+    if not number.is_integer():
+        raise Misconfigured(f"{variable}: must be a whole number")
+    return int(number)
 
 
 def _pairs(text: str) -> dict[str, str]:

@@ -158,9 +158,12 @@ class Settles(Struct, frozen=True):
 
 
 class Closes(Struct, frozen=True):
-    """A batch of verdicts: who, why, by whom, whether it resolves an unknown attempt; the body."""
+    """A batch of verdicts: who, why, by whom, whether it resolves an unknown attempt; the body.
 
-    each: tuple[tuple[int, CloseReason, int | None, bool, str], ...]
+    By whom: its number, by how much later it is seen again, and its body.
+    """
+
+    each: tuple[tuple[int, CloseReason, tuple[int, int, str] | None, bool, str], ...]
 
     async def run(self, world: World) -> object:
         return await world.ledger.close(
@@ -169,7 +172,7 @@ class Closes(Struct, frozen=True):
                     identity=_identity(who, digest=body),
                     reason=reason,
                     detail="d",
-                    winner=None if winner is None else _id(winner),
+                    winner=winner and _identity(winner[0], shift=winner[1], digest=winner[2]),
                     resolves=resolves,
                 )
                 for who, reason, winner, resolves, body in self.each
@@ -314,7 +317,8 @@ _NEWER = st.none() | st.none() | st.tuples(_WHO, _BODIES)
 _SETTLES = st.builds(
     Settles, _some(st.tuples(_RECENT, _KIND, _mostly(None, CloseReason.FAILED), _NEWER))
 )
-_VERDICTS = st.tuples(_WHO, st.sampled_from(CloseReason), st.none() | _WHO, st.booleans(), _BODIES)
+_WINNER = st.none() | st.tuples(_WHO, _mostly(0, 7), _BODIES)
+_VERDICTS = st.tuples(_WHO, st.sampled_from(CloseReason), _WINNER, st.booleans(), _BODIES)
 _CANCELS = st.tuples(st.integers(0, 1), st.integers(8, 13), st.none() | _WHO | _WHO)
 _STEP: st.SearchStrategy[Step] = st.one_of(
     *[st.builds(Claims, _some(_ONE_CLAIM))] * 4,
@@ -353,6 +357,29 @@ def _repeated(draw: st.DrawFn) -> list[Step]:
     return steps
 
 
+@st.composite
+def _outdone(draw: st.DrawFn) -> list[Step]:
+    """One is to end for a newer one of its key, of which something may be known."""
+    who = draw(st.integers(0, 3))
+    newer = who + 2
+    facts: list[Step] = [
+        Claims((OneClaim(newer, digest="body"),)),
+        Closes(((newer, CloseReason.FAILED, None, False, "body"),)),
+        Cancels(((who % 2, 20, newer),)),
+        Cancels(((who % 2, 10 + newer, None),)),
+        Cancels(((who % 2, 10 + who, None),)),
+    ]
+    winner = (newer, draw(_mostly(0, 7)), draw(st.sampled_from(["", "body", "other"])))
+    verdict = (who, CloseReason.SUPERSEDED, winner, draw(_mostly(False, True)), draw(_BODIES))
+    steps: list[Step] = [
+        *draw(st.lists(st.sampled_from(facts) | _STEP, max_size=2)),
+        Closes((verdict,)),
+    ]
+    return steps
+
+
 STEPS: st.SearchStrategy[Sequence[Step]] = st.lists(
-    st.one_of(*[_STEP.map(lambda step: [step])] * 8, _repeated()), min_size=3, max_size=40
+    st.one_of(*[_STEP.map(lambda step: [step])] * 8, _repeated(), _outdone()),
+    min_size=3,
+    max_size=40,
 ).map(lambda parts: [step for part in parts for step in part])

@@ -501,15 +501,74 @@ async def test_what_is_in_flight_when_it_is_cancelled_says_what_became_of_it(
         assert "cancelled" in closing.detail
 
 
-async def test_a_verdict_of_a_loser_names_the_winner_and_its_place_too(bench: Bench) -> None:
-    """As of losers that are closed with a winner which is not claimed but closed itself."""
+def _superseded(older: Identity, winner: Identity) -> Verdict:
+    return Verdict(identity=older, reason=CloseReason.SUPERSEDED, winner=winner)
+
+
+async def test_an_older_one_is_closed_ahead_of_the_claim_of_a_newer_one_and_names_it(
+    bench: Bench,
+) -> None:
     older, newer = identity(10), identity(11)
-    await bench.ledger.close([Verdict(identity=newer, reason=CloseReason.EXPIRED)])
-    superseded = Verdict(identity=older, reason=CloseReason.SUPERSEDED, winner=newer.id)
-    (closing,) = await bench.ledger.close([superseded])
+    (closing,) = await bench.ledger.close([_superseded(older, newer)])
     assert closing is not None
+    assert closing.reason is CloseReason.SUPERSEDED
     assert (closing.winner, closing.winner_origin) == (newer.id, newer.origin)
     assert closing.origin == older.origin
+    answer = await claimed(bench.ledger, request(bench, newer, older))
+    assert (answer.refused, answer.closings) == (None, (closing,))
+
+
+@pytest.mark.parametrize(
+    "it_is", ["older", "a repeat", "of another key", "a second body", "closed", "cancelled"]
+)
+async def test_p2_none_is_closed_ahead_for_what_the_ledger_does_not_know_to_be_newer_and_live(
+    bench: Bench, it_is: str
+) -> None:
+    older, winner = identity(10), identity(11)
+    if it_is == "older":
+        winner = identity(9)
+    elif it_is == "a repeat":
+        asked = request(bench, identity(9))
+        await claimed(bench.ledger, asked)
+        await settled(bench.ledger, asked, OutcomeKind.UNAVAILABLE)
+        winner = replace(asked.identity, origin=place(11))
+    elif it_is == "of another key":
+        winner = identity(11, "default:other:t")
+    elif it_is == "a second body":
+        used = identity(11, digest="a body")
+        await bench.ledger.close([_superseded(identity(8), used)])
+        winner = replace(used, digest="another")
+    elif it_is == "closed":
+        # as a dead letter, which raises no floor
+        await bench.ledger.close([Verdict(identity=winner, reason=CloseReason.DEAD_LETTERED)])
+    else:
+        await bench.ledger.cancel([Cancellation(key=KEY, origin=place(20), id=winner.id)])
+    assert await bench.ledger.close([_superseded(older, winner)]) == [None]
+    assert (await claimed(bench.ledger, request(bench, older))).refused is None
+
+
+@pytest.mark.parametrize("kind", [None, OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED])
+async def test_one_that_is_open_unknown_or_sent_is_not_closed_ahead_of_a_newer_one(
+    bench: Bench, kind: OutcomeKind | None
+) -> None:
+    asked, newer = request(bench, identity(10)), identity(11)
+    await claimed(bench.ledger, asked)
+    if kind is not None:
+        await settled(bench.ledger, asked, kind)
+    (closing,) = await bench.ledger.close([_superseded(asked.identity, newer)])
+    sent = kind is OutcomeKind.ACCEPTED
+    assert (closing and closing.reason) == (CloseReason.SENT if sent else None)
+
+
+async def test_what_ends_ahead_of_a_newer_one_would_not_be_sent_whatever_ends_that(
+    bench: Bench,
+) -> None:
+    """The winner is cancelled, or expires, before it is claimed: the older one was outdone."""
+    older, outlived, newer = identity(10), identity(11), identity(12)
+    await bench.ledger.close([_superseded(older, newer)])
+    await bench.ledger.cancel([Cancellation(key=KEY, origin=place(20), id=newer.id)])
+    answer = await claimed(bench.ledger, request(bench, outlived))
+    assert [(c.reason, c.winner) for c in answer.closings] == [(CloseReason.SUPERSEDED, newer.id)]
 
 
 async def test_a_loser_that_is_open_unknown_or_sent_keeps_that(bench: Bench) -> None:

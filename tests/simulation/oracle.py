@@ -329,6 +329,9 @@ class Oracle(Watch):
         self, host: str, verdicts: Sequence[Verdict], closings: Sequence[Closing | None]
     ) -> None:
         """It was asked to close some, and says what it holds of each."""
+        for verdict, closing in zip(verdicts, closings, strict=True):
+            if verdict.winner is not None:
+                self.counts["outdone: kept" if closing is None else "outdone: closed"] += 1
         if self.trace is not None:
             for verdict, closing in zip(verdicts, closings, strict=True):
                 asked = f"{self.name(verdict.identity.id)} as {verdict.reason}"

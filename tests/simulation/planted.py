@@ -45,7 +45,7 @@ from tests.simulation.planted_ledger import LEDGER_BUGS
 from tests.simulation.planted_log import LOG_BUGS, LOG_SCENES
 from tests.simulation.planted_quota import QUOTA_BUGS
 from tests.simulation.play import lives
-from tests.simulation.scenes import receipt_unread
+from tests.simulation.scenes import receipt_unread, repeat_where_room_is_short
 
 __all__ = ["BUGS", "Bug", "plant", "seek"]
 
@@ -427,6 +427,7 @@ def announce_before_it_is_told(patch: Patch) -> None:
 #: those that chance hardly comes to are shown a scene instead
 _SCENES: Mapping[str, Callable[[], None]] = {
     "repeat_before_the_receipts_are_read": receipt_unread,
+    "believe_whoever_says_that_it_is_newer": repeat_where_room_is_short,
     **LOG_SCENES,
 }
 BUGS: Mapping[str, Bug] = (

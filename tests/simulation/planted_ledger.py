@@ -168,11 +168,21 @@ def close_without_checking_the_claim(patch: Patch) -> None:
     def careless(self: Ending, verdict: Verdict, now: datetime) -> Closing | None:
         row = self._rows.notifications[verdict.identity.id]
         if row.closing is None:
-            reason, detail, winner = verdict.reason, verdict.detail, verdict.winner
-            self._rows.put(row, reason, detail, winner, now, resolves=verdict.resolves)
+            winner = None if verdict.winner is None else verdict.winner.id
+            reason, detail, resolves = verdict.reason, verdict.detail, verdict.resolves
+            self._rows.put(row, reason, detail, winner, now, resolves=resolves)
         return row.closing
 
     patch.setattr(Ending, "close_one", careless)
+
+
+def believe_whoever_says_that_it_is_newer(patch: Patch) -> None:
+    """An older one is closed for what looks newer to a dispatch that is short of room (P2)."""
+
+    def gives_way(self: Ending, row: NotificationRow, winner: Identity | None) -> bool:
+        return True
+
+    patch.setattr(Ending, "_gives_way", gives_way)
 
 
 def let_the_last_verdict_stand(patch: Patch) -> None:
@@ -231,8 +241,10 @@ def position_is_version(patch: Patch) -> None:
         deadline = (known or candidate).routed.deadline
         version, routed = latest.version, replace(latest.routed, deadline=deadline)
         absorb(self, candidate, now)
-        known = self._entries[candidate.routed.key].candidates[candidate.id]
+        entry = self._entries[candidate.routed.key]
+        known = entry.candidates[candidate.id]
         known.version, known.routed = version, routed
+        entry.find_winner()
 
     patch.setattr(Rows, "know", moved)
     patch.setattr(PendingTable, "absorb", absorbed)
@@ -286,6 +298,7 @@ LEDGER_BUGS: Mapping[str, Bug] = {
         make_the_claim_ids,
         renew_for_a_question_that_comes_too_late,
         close_without_checking_the_claim,
+        believe_whoever_says_that_it_is_newer,
         let_the_last_verdict_stand,
         forget_a_cancel_in_flight,
         cancel_only_what_is_known,

@@ -13,6 +13,7 @@ from services.core.events import ReceiptKind, ReceiptReceived
 from services.core.identifiers import AccountName, event_id
 from services.core.topics import RECEIPTS
 from services.runtime.producer import OutRecord
+from services.runtime.settings import MOST_PENDING
 from tests.simulation.catalogue import LIMITED, LOADED, SCARCE
 from tests.simulation.codec import CODEC
 from tests.simulation.dice import Dice, Weather, draw_weather
@@ -75,6 +76,8 @@ def play(seed: int, *, trace: bool = False) -> Life:
         lanes=lanes_of(deeds),
         shuffle=dice.maybe(0.7),
         loaded=loaded,
+        # of a chance of its own: a life that has room enough is as it would be without
+        most_pending=Dice(f"room {seed}").one_of((MOST_PENDING,) * 3 + (2, 3, 4)),
     )
     if trace:
         world.oracle.trace = [f"seed {seed}", str(weather)]

@@ -10,6 +10,7 @@ from services.core.catalogue import Lane
 from services.core.events import CloseReason
 from services.core.identifiers import AccountName
 from services.runtime.producer import OutRecord
+from services.runtime.settings import MOST_PENDING
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.ending import judge
 from tests.simulation.oracle import Cue, Shot
@@ -34,9 +35,15 @@ class Scene:
         routers: int = 1,
         lanes: Sequence[Lane] = (Lane.CRITICAL,),
         seed: str = "scene",
+        most_pending: int = MOST_PENDING,
     ) -> None:
         self.world = World(
-            Dice(seed), Weather(), dispatchers=dispatchers, routers=routers, lanes=lanes
+            Dice(seed),
+            Weather(),
+            dispatchers=dispatchers,
+            routers=routers,
+            lanes=lanes,
+            most_pending=most_pending,
         )
         self.world.oracle.trace = []
         self.world.oracle.deadly = True

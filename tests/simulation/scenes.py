@@ -11,7 +11,7 @@ from tests.simulation.scene import Scene
 from tests.simulation.story import asks
 from tests.simulation.vendors import SETTLING_S, Fate, Shipment
 
-__all__ = ["contradicting_key", "receipt_unread", "topic_made_anew"]
+__all__ = ["contradicting_key", "receipt_unread", "repeat_where_room_is_short", "topic_made_anew"]
 
 
 def contradicting_key() -> None:
@@ -43,6 +43,23 @@ def topic_made_anew() -> None:
         scene.tell(asks("u", "C"))
         scene.run(8)
     assert (scene.ended("C"), scene.sent("C")) == (CloseReason.SENT, 1)
+
+
+def repeat_where_room_is_short() -> None:
+    """P2: A was sent and is committed. B waits, and a retry of A looks newer than that."""
+    with Scene(most_pending=2, dispatchers=1) as scene:
+        a = asks("u", "A")
+        scene.tell(a)
+        scene.until("published: A closed as sent")
+        scene.run(1)
+        scene.down("a", "b")
+        scene.tell(asks("probe", "P", phone=False))
+        scene.run(3)
+        scene.tell(asks("u", "B", phone=False), a)
+        scene.until("closes B as superseded")
+        scene.run(1)
+        scene.down()
+    assert (scene.sent("A"), scene.sent("B")) == (1, 1)
 
 
 def receipt_unread() -> None:

@@ -17,7 +17,12 @@ from tests.simulation.dice import Dice, draw_weather
 from tests.simulation.network import LOG
 from tests.simulation.play import live
 from tests.simulation.scene import Scene
-from tests.simulation.scenes import contradicting_key, receipt_unread, topic_made_anew
+from tests.simulation.scenes import (
+    contradicting_key,
+    receipt_unread,
+    repeat_where_room_is_short,
+    topic_made_anew,
+)
 from tests.simulation.service import Service
 from tests.simulation.story import asks, cancels, tell
 from tests.simulation.vendors import SETTLING_S, Fate
@@ -90,6 +95,10 @@ def test_p2_a_retry_that_is_read_without_its_first_record_takes_nothing_with_it(
         scene.down()
     assert scene.sent("A") == 1
     assert scene.ended("B") in (SENT, CloseReason.EXPIRED)
+
+
+def test_p2_a_repeat_takes_nothing_with_it_where_room_is_short() -> None:
+    repeat_where_room_is_short()
 
 
 def test_p3_who_wakes_up_after_the_deadline_does_not_speak_of_what_was_sent() -> None:

@@ -20,6 +20,7 @@ from services.runtime.ledger.restore import Restorer
 from services.runtime.ledger.time import LedgerTime
 from services.runtime.memory import MemoryConsumer
 from services.runtime.memory_ledger import MemoryLedger
+from services.runtime.settings import MOST_PENDING
 from services.runtime.source import Ownership, RecordSource
 from services.tracker.entries import Entry
 from services.tracker.looking import Looks
@@ -75,8 +76,10 @@ class World:
         lanes: Sequence[Lane] = (Lane.CRITICAL,),
         shuffle: bool = True,
         loaded: LoadedCatalogue = LOADED,
+        most_pending: int = MOST_PENDING,
     ) -> None:
         self.dice = dice
+        self.most_pending = most_pending
         self.lanes = tuple(lanes)
         self.loop = SimulatedLoop(dice.random, shuffle=shuffle)  # type: ignore[abstract]
         self.network = Network(self.loop, dice, weather)
@@ -234,7 +237,10 @@ class World:
         )
         async with asyncio.TaskGroup() as group:
             upkeep = group.create_task(_keep_up(ledger, restorer))
-            await Dispatch(outside, self.loaded, ACCESSES, _PROVIDERS, CODEC).run(stop)
+            dispatch = Dispatch(
+                outside, self.loaded, ACCESSES, _PROVIDERS, CODEC, most_pending=self.most_pending
+            )
+            await dispatch.run(stop)
             upkeep.cancel()
 
     async def _route(self, service: Service, stop: asyncio.Event) -> None:

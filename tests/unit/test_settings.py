@@ -31,6 +31,17 @@ def test_a_missing_secret_is_named_by_its_variable() -> None:
         Settings().secrets_of("mail-eu", ("server_token",))
 
 
+def test_how_much_dispatch_holds_is_a_whole_number() -> None:
+    assert read_settings({"LASTWORD_MOST_PENDING": "1000"}).most_pending == 1000
+    assert read_settings(to_environment(Settings(most_pending=7))).most_pending == 7
+
+
+@pytest.mark.parametrize("number", ["many", "0", "-1", "2.5", "inf", "nan"])
+def test_what_is_no_whole_number_above_0_is_refused(number: str) -> None:
+    with pytest.raises(Misconfigured, match="LASTWORD_MOST_PENDING"):
+        read_settings({"LASTWORD_MOST_PENDING": number})
+
+
 @pytest.mark.parametrize("keys", ["just-a-key", "key=", "=tenant"])
 def test_a_key_without_its_tenant_is_refused(keys: str) -> None:
     with pytest.raises(Misconfigured, match="key=tenant"):

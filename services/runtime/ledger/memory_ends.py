@@ -113,10 +113,27 @@ class Ending:
         given_up = standing == _UNKNOWN and row.attempts[-1].ended
         if row.taken and standing != "busy":
             self._rows.put(row, CloseReason.SENT, TAKEN_BEFORE, None, now, resolves=resolves)
-        elif standing is None or answers or given_up:
+        elif (standing is None or answers or given_up) and self._gives_way(row, verdict.winner):
             reason, detail, winner = verdict.reason, verdict.detail, verdict.winner
-            self._rows.put(row, reason, detail, winner, now, resolves=resolves)
+            named = None if winner is None else winner.id
+            self._rows.put(row, reason, detail, named, now, resolves=resolves)
         return row.closing
+
+    def _gives_way(self, row: NotificationRow, winner: Identity | None) -> bool:
+        """Whether it gives way to another, if one is named, that was not claimed yet.
+
+        To a newer one of its key, by where both were first seen, that is still to be sent.
+        """
+        if winner is None:
+            return True
+        by = self._rows.notifications[winner.id]
+        return (
+            by.key == row.key
+            and self._rows.conflict(by, winner) is None
+            and by.closing is None
+            and row.version < by.version
+            and self._rows.cancelled(by) is None
+        )
 
     def cancel_one(self, cancellation: Cancellation, now: datetime) -> Closing | None:
         key = self._rows.keys.setdefault(cancellation.key, KeyRow(touched_at=now))

@@ -154,8 +154,13 @@ class PostgresLedger:
 
     async def close(self, verdicts: Sequence[Verdict]) -> Sequence[Closing | None]:
         bodies = [
-            {**_builtins(verdict), "identity": self._version(verdict.identity)}
+            {
+                **_builtins(verdict),
+                "identity": self._version(verdict.identity),
+                "winner": winner and self._version(winner),
+            }
             for verdict in verdicts
+            for winner in [verdict.winner]
         ]
         return await self._optional_rows("close", Closing, _json(bodies))
 

@@ -19,6 +19,15 @@ def test_an_unfinished_record_holds_back_what_was_finished_after_it() -> None:
     assert offsets.take_committable("t") == {}
 
 
+def test_what_is_finished_beyond_an_unfinished_record_is_not_kept() -> None:
+    offsets = Offsets()
+    for offset in range(1_000):
+        offsets.read((P, offset))
+        offsets.finish([(P, offset)] if offset else [])
+    assert list(offsets._open[P]) == [0]
+    assert offsets.take_committable("t") == {P: 0}
+
+
 def test_gaps_left_by_compaction_do_not_hold_anything_back() -> None:
     offsets = Offsets()
     for offset in (5, 9, 12):

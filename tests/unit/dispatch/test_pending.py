@@ -303,3 +303,90 @@ def test_timers_of_what_is_finished_or_was_chosen_before_are_not_kept_to_its_dea
     assert len(table._timers) < 200 * 200 / 2
     table.absorb(candidate("last", 999), START)
     assert table.wake_at() == START + 10.0
+
+
+def _make_room(table: PendingTable, most: int = 100) -> int:
+    """As a ledger that agrees would; how many were closed."""
+    closed = 0
+    while outdone := table.outdone(Lane.CRITICAL, most):
+        assert len(outdone) <= most
+        for one in outdone:
+            table.finish(one.loser, START)
+        closed += len(outdone)
+    return closed
+
+
+def test_a_thousand_asks_of_one_key_leave_one_in_the_table(table: PendingTable) -> None:
+    for number in range(1_000):
+        table.absorb(candidate(f"ask-{number}", number), START)
+    assert _make_room(table) == 999
+    assert len(table) == 1
+    (choice,) = table.choose(START, 10)
+    assert (choice.candidate.id, choice.losers) == (notification_id("ask-999"), ())
+
+
+def test_of_one_who_asks_again_and_again_no_more_is_kept_than_is_held(table: PendingTable) -> None:
+    for number in range(40_000):
+        table.absorb(candidate(f"ask-{number}", number), START)
+        _make_room(table)
+    assert len(table) == 1
+    heaps = [table._timers, *table._ready[Lane.CRITICAL].values()]
+    assert max(map(len, heaps)) < 11_000
+
+
+def test_each_that_is_outdone_names_the_newest_of_its_key(table: PendingTable) -> None:
+    for name, offset, key in (("a", 1, "k1"), ("b", 2, "k1"), ("c", 3, "k1"), ("d", 4, "k2")):
+        table.absorb(candidate(name, offset, key=key), START)
+    outdone = table.outdone(Lane.CRITICAL, 10)
+    newest = notification_id("c")
+    assert {one.loser.id for one in outdone} == {notification_id("a"), notification_id("b")}
+    assert {one.winner.id for one in outdone} == {newest}
+    assert table.outdone(Lane.BULK, 10) == []
+
+
+def test_a_key_is_looked_at_again_once_something_of_it_has_changed(table: PendingTable) -> None:
+    table.absorb(candidate("B", 11), START)
+    table.absorb(candidate("A", 12), START)
+    (one,) = table.outdone(Lane.CRITICAL, 10)
+    assert table.outdone(Lane.CRITICAL, 10) == []
+    table.absorb(candidate("C", 13), START)
+    assert len(table.outdone(Lane.CRITICAL, 10)) == 2
+    table.finish(one.loser, START)
+    (again,) = table.outdone(Lane.CRITICAL, 10)
+    assert again.loser.id == notification_id("A")
+
+
+def test_what_is_out_is_not_outdone_and_what_waits_beside_it_is(table: PendingTable) -> None:
+    table.absorb(candidate("out", 1), START)
+    (out,) = table.choose(START, 10)
+    for name, offset in (("second", 2), ("third", 3)):
+        table.absorb(candidate(name, offset), START)
+    assert table.is_out(out.candidate)
+    (one,) = table.outdone(Lane.CRITICAL, 10)
+    assert (one.loser.id, one.winner.id) == (notification_id("second"), notification_id("third"))
+    assert not table.is_out(one.loser)
+
+
+_ASKS = st.lists(st.tuples(st.sampled_from("uvw"), st.integers(0, 9), st.booleans()), max_size=30)
+
+
+@given(_ASKS)
+def test_whatever_is_asked_room_is_made_down_to_the_newest_of_each_key(
+    asks: list[tuple[str, int, bool]],
+) -> None:
+    """Repeats among it; what is out meanwhile stays until it is back."""
+    table = PendingTable(Accounts({A: 100, B: 100, S: 100}))
+    first: dict[tuple[str, int], int] = {}
+    out = []
+    for offset, (user, number, choose) in enumerate(asks):
+        first.setdefault((user, number), offset)
+        table.absorb(candidate(f"{user}{number}", offset, key=user), START)
+        out += table.choose(START, 10) if choose else []
+    _make_room(table, 3)
+    assert all(table.is_out(choice.candidate) for choice in out)
+    for choice in out:
+        table.put_back(choice.candidate, START)
+    _make_room(table, 3)
+    newest = {user: max(at for (of, _), at in first.items() if of == user) for user, _ in first}
+    left = {c.candidate.routed.key: c.candidate.version[1] for c in table.choose(START, 10)}
+    assert (len(table), left) == (len(newest), newest)

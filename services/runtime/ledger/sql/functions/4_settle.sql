@@ -153,7 +153,8 @@ BEGIN
     RETURN ledger.settled(a, n);
 END $$;
 
--- close: [{identity, reason, detail, winner, resolves}]; a closing or null a verdict, in order.
+-- close: [{identity, reason, detail, winner: identity, resolves}]; a closing or null a verdict, in
+-- order.
 CREATE OR REPLACE FUNCTION ledger.close(verdicts jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -161,7 +162,8 @@ DECLARE
     v jsonb;
 BEGIN
     PERFORM ledger.require_life();
-    now := ledger.lock_rows(jsonb_path_query_array(verdicts, '$[*].identity'));
+    now := ledger.lock_rows(jsonb_path_query_array(verdicts, '$[*].identity')
+        || jsonb_path_query_array(verdicts, '$[*].winner ? (@.type() == "object")'));
     FOR v IN SELECT value FROM jsonb_array_elements(verdicts) LOOP
         RETURN NEXT ledger.close_one(v, now);
     END LOOP;
@@ -184,15 +186,26 @@ BEGIN
     standing := ledger.standing(n, now);
     IF n.taken AND standing IS DISTINCT FROM 'busy' THEN
         n := ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now, resolves);
-    ELSIF standing IS NULL
-          OR (standing = 'unknown' AND resolves
-              AND v ->> 'reason' IN ('sent', 'failed', 'unknown'))
-          OR (standing = 'unknown' AND NOT ledger.reconciles(n.id)) THEN
-        n := ledger.put_closing(n, v ->> 'reason', v ->> 'detail', (v ->> 'winner')::uuid, now,
-                                resolves);
+    ELSIF (standing IS NULL
+           OR (standing = 'unknown' AND resolves
+               AND v ->> 'reason' IN ('sent', 'failed', 'unknown'))
+           OR (standing = 'unknown' AND NOT ledger.reconciles(n.id)))
+          AND (v -> 'winner' = 'null' OR ledger.gives_way(n, v -> 'winner')) THEN
+        n := ledger.put_closing(n, v ->> 'reason', v ->> 'detail', (v -> 'winner' ->> 'id')::uuid,
+                                now, resolves);
     END IF;
     RETURN ledger.closing(n);
 END $$;
+
+-- Whether a locked notification gives way to another that was not claimed yet: a newer one of its
+-- key, by where both were first seen, that is still to be sent.
+CREATE OR REPLACE FUNCTION ledger.gives_way(n ledger.notifications, identity jsonb) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT w.key = n.key AND ledger.conflict(w, identity) IS NULL AND w.closed_as IS NULL
+           AND (n.generation, n."offset") < (w.generation, w."offset")
+           AND ledger.cancelled(w, ledger.key(w.key)) IS NULL
+    FROM ledger.notifications w WHERE w.id = (identity ->> 'id')::uuid;
+$$;
 
 -- cancel: [{key, id, generation, offset}]; the closings of what is known and cancelled by it. What
 -- is not known yet meets the floor, or the mark on its key, at its claim.

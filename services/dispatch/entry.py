@@ -1,0 +1,117 @@
+"""The candidates of one supersession key, while they wait: pure.
+
+However many there are, taking in one more costs the same, so that whoever asks again and again is
+no more work than others.
+"""
+
+from collections.abc import Iterator
+from math import inf
+
+from msgspec import Struct
+
+from services.core.catalogue import Lane
+from services.core.events import Leg, NotificationRouted
+from services.core.identifiers import NotificationId
+from services.dispatch.decide import Progress
+from services.dispatch.offsets import Place
+
+__all__ = ["Candidate", "Entry", "Outdone", "Version"]
+
+#: (generation of the topic, offset): comparable within a key
+Version = tuple[int, int]
+
+
+class Candidate:
+    """One notification that has no verdict yet."""
+
+    __slots__ = (
+        "deadline",
+        "lane",
+        "leg_since",
+        "paused",
+        "place",
+        "places",
+        "progress",
+        "routed",
+        "ticket",
+        "version",
+    )
+
+    def __init__(
+        self, routed: NotificationRouted, version: Version, lane: Lane, place: Place
+    ) -> None:
+        self.routed = routed
+        self.version = version
+        self.lane = lane
+        #: the records to be marked as done with it
+        self.places = [place]
+        #: where it was read first, whoever has that partition now
+        self.place = place
+        self.progress = Progress()
+        self.deadline = routed.deadline.timestamp()
+        self.leg_since = routed.requested_at.timestamp()
+        #: its valid place in the heaps; 0 where it has none
+        self.ticket = 0
+        #: it is in no ready heap before its timer rings
+        self.paused = False
+
+    @property
+    def id(self) -> NotificationId:
+        return self.routed.notification_id
+
+    @property
+    def leg(self) -> Leg:
+        return self.routed.legs[self.progress.leg]
+
+    @property
+    def gives_up_at(self) -> float | None:
+        """When its leg's patience ends; None: with the deadline."""
+        patience = self.leg.give_up_after_ms
+        return None if patience is None else self.leg_since + patience / 1000
+
+
+class Outdone(Struct, frozen=True):
+    """One that is older than the newest of its key, as far as is known here."""
+
+    loser: Candidate
+    winner: Candidate
+
+
+class Entry:
+    """What waits under one key."""
+
+    __slots__ = ("behind", "candidates", "listed", "out", "since", "winner")
+
+    def __init__(self) -> None:
+        self.candidates: dict[NotificationId, Candidate] = {}
+        #: the newest of them
+        self.winner: Candidate | None = None
+        #: the one that has a ticket, if any has
+        self.listed: Candidate | None = None
+        #: other bodies under the ids of candidates
+        self.behind: list[Candidate] = []
+        #: the candidate that is being claimed, sent, settled or closed
+        self.out: NotificationId | None = None
+        #: when the first of all that have waited here was asked for
+        self.since = inf
+
+    def add(self, candidate: Candidate) -> None:
+        self.candidates[candidate.id] = candidate
+        # whoever asks again and again has waited since the first time
+        self.since = candidate.leg_since = min(self.since, candidate.leg_since)
+        if self.winner is None or candidate.version > self.winner.version:
+            self.winner = candidate
+
+    def remove(self, candidate: Candidate) -> None:
+        del self.candidates[candidate.id]
+        if candidate is self.winner:
+            self.find_winner()
+
+    def find_winner(self) -> None:
+        self.winner = max(self.candidates.values(), key=lambda c: c.version, default=None)
+
+    def outdone(self) -> Iterator[Outdone]:
+        """Those that are older than the newest, and not out."""
+        for candidate in self.candidates.values():
+            if self.winner and candidate.version < self.winner.version and candidate.id != self.out:
+                yield Outdone(candidate, self.winner)
