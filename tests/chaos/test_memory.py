@@ -1,4 +1,4 @@
-"""A flood wants more memory than dispatch may have: it dies, starts again, and nothing is lost."""
+"""A flood wants more memory than dispatch may have: it holds back; or dies, and loses nothing."""
 
 import resource
 import shutil
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from services.sandbox.faults import Down
-from tests.chaos.asks import campaign
+from tests.chaos.asks import campaign, order
 from tests.chaos.house import CATALOGUE, House, HousePlan
 from tests.chaos.instance import Instance
+from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUP, not_committed
 from tests.chaos.plugin import Prove
 from tests.chaos.traffic import Traffic
 from tests.chaos.waiting import until
@@ -20,6 +21,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 #: more than it has taken when the flood comes, and much less than that wants
 _ROOM = 32 << 20
 _AT_ONCE, _MOST = 500, 15_000
+#: of a lane, where that is limited
+_HELD = 1_000
+_NORMAL = {group: topics for group, topics in DISPATCH_GROUPS.items() if group.endswith("normal")}
 #: of bulk, which would take minutes to drain within it
 _QUOTA = 'quota = { per_second = 100, jitter = "500ms" }\n'
 
@@ -62,6 +66,37 @@ def test_row_25_process_memory_capped_under_a_flood(
     found = traffic.judge(within_s=400)
     found.assert_kept()
     assert found.accepted + sum(found.unknown.values()) >= asked
+
+
+def test_row_25_reads_pause_before_memory_is_short(
+    house: House, traffic: Traffic, prove: Prove
+) -> None:
+    dispatch = house["dispatch"]
+    dispatch.restart({"LASTWORD_MOST_PENDING": str(_HELD)})
+    traffic.until_closed(traffic.ask(campaign("first"), order("first")))
+    house.providers.set_faults("every", Down())
+    cap, pid = _memory(dispatch) + 2 * _ROOM, dispatch.pid
+    assert pid is not None
+    resource.prlimit(pid, resource.RLIMIT_AS, (cap, cap))
+    # as many that cannot take one another's place; and some users who ask again and again
+    for n in range(0, 4 * _HELD, _AT_ONCE):
+        traffic.ask(*(campaign(f"user-{n + i}") for i in range(_AT_ONCE)), by="kafka")
+        traffic.ask(*(order(f"user-{i % 10}") for i in range(_AT_ONCE)), by="kafka")
+    until(lambda: not not_committed(house, ROUTER_GROUP), "all of them are routed")
+    until(lambda: not_committed(house, _NORMAL) < _HELD, "older orders are closed to have room")
+    held = until(lambda: _held(dispatch), "it holds as much of bulk as it may")
+    assert held < 2 * _HELD
+    dispatch.until_logged("reading_paused")
+    prove(f"of {4 * _HELD} a lane it held {held:.0f} of bulk, and then read no more of that lane")
+
+    house.providers.set_faults("every")
+    traffic.judge(within_s=400).assert_kept()
+    assert dispatch.pid == pid
+
+
+def _held(dispatch: Instance) -> float | None:
+    held = dispatch.metric("lastword_pending", lane="bulk")
+    return held if held >= _HELD else None
 
 
 def _memory(one: Instance) -> int:
