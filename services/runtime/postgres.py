@@ -1,14 +1,39 @@
-"""PostgreSQL: migrations kept as numbered ``.sql`` files, each applied once, in order."""
+"""PostgreSQL: connections that notice when it is gone, and migrations.
+
+Those are numbered ``.sql`` files, each applied once, in order.
+"""
 
 from importlib.resources import files
+from typing import TypedDict
 
 import psycopg
 
 from services.core.errors import Misconfigured, Retryable
 
-__all__ = ["apply_migrations", "migrate"]
+__all__ = ["LIVENESS", "Liveness", "apply_migrations", "migrate"]
 
 _LOCK = 0x6C617374  # "last": one migration at a time, whoever starts first
+
+
+class Liveness(TypedDict):
+    """Options of libpq; they mean nothing on a Unix socket."""
+
+    #: seconds
+    connect_timeout: int
+    keepalives_idle: int
+    keepalives_interval: int
+    keepalives_count: int
+    #: milliseconds that what was sent may stay unacknowledged
+    tcp_user_timeout: int
+
+
+LIVENESS = Liveness(
+    connect_timeout=5,
+    keepalives_idle=5,
+    keepalives_interval=5,
+    keepalives_count=3,
+    tcp_user_timeout=20_000,
+)
 
 
 def migrate(dsn: str, package: str) -> list[str]:

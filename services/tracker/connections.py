@@ -1,36 +1,14 @@
-"""The tracker's connections, which notice that the server is gone without having said so."""
-
-from typing import TypedDict
+"""The connection of the fold, and what it means that the tables are gone."""
 
 import psycopg
 
+from services.runtime.postgres import LIVENESS
 from services.tracker.store import Connection
 
-__all__ = ["LIVENESS", "TABLES_GONE", "Liveness", "Reconnecting"]
+__all__ = ["TABLES_GONE", "Reconnecting"]
 
 #: what an ``UndefinedTable`` says to whoever has to do something about it
 TABLES_GONE = "the tracker's tables are gone: `lastword rebuild` makes them again from the log"
-
-
-class Liveness(TypedDict):
-    """Options of libpq; they mean nothing on a Unix socket."""
-
-    #: seconds
-    connect_timeout: int
-    keepalives_idle: int
-    keepalives_interval: int
-    keepalives_count: int
-    #: milliseconds that what was sent may stay unacknowledged
-    tcp_user_timeout: int
-
-
-LIVENESS = Liveness(
-    connect_timeout=5,
-    keepalives_idle=5,
-    keepalives_interval=5,
-    keepalives_count=3,
-    tcp_user_timeout=20_000,
-)
 
 
 class Reconnecting:

@@ -14,7 +14,8 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from services.core.errors import Retryable
 from services.core.events import NotificationClosed
 from services.core.identifiers import AccountName, NotificationId, SupersessionKey
-from services.tracker.connections import LIVENESS, TABLES_GONE
+from services.runtime.postgres import LIVENESS
+from services.tracker.connections import TABLES_GONE
 from services.tracker.entries import CancelSeen, Entry, key_id
 from services.tracker.statements import statement
 from services.tracker.timeline import Beside

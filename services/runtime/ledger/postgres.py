@@ -4,8 +4,11 @@ The rules are in ``sql/functions/``; this shell turns structs into JSON and back
 """
 
 import asyncio
+import os
+import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Self, TypeVar
@@ -43,7 +46,7 @@ from services.core.ledger import (
 from services.core.quota import CELL_US, LENGTH_US, Quota
 from services.core.restoring import Life, LogPartition, Made, Past, RestorableLedger
 from services.runtime.metrics import LEDGER_SECONDS
-from services.runtime.postgres import migrate
+from services.runtime.postgres import LIVENESS, migrate
 
 __all__ = ["PostgresLedger", "Restore", "Unannounced", "Unresolved", "trust"]
 
@@ -57,6 +60,7 @@ _MS = timedelta(milliseconds=1)
 _SET_NOW = b"SELECT set_config('lastword.now', %s, false)"
 #: what ``ledger.require_life`` raises
 _UNCONFIRMED = "LW001"
+_LEASE_S = LONGEST_LEASE_MS / 1000
 
 
 async def trust(ledger: RestorableLedger) -> None:
@@ -77,14 +81,16 @@ class PostgresLedger:
         quotas: Mapping[AccountName, Quota] | None = None,
         lifetime: timedelta = LIFETIME,
         restore: Restore | None = None,
+        answers_within_s: float = 15.0,
         now: Callable[[], datetime] | None = None,
     ) -> None:
         """``topics``: requested topics' ids by name. ``margin_ms``: a claim's least time left.
 
         Accounts that ``quotas`` does not name have none. ``lifetime`` is how long claims and closes
         are kept. ``restore`` is called when the server has started anew, before anything is
-        decided; without it calls are ``Unconfirmed`` until another process has done that. ``now``
-        is for tests alone: the time to decide by, instead of the database's own.
+        decided; without it calls are ``Unconfirmed`` until another process has done that. What is
+        not answered within ``answers_within_s`` never will be. ``now`` is for tests alone: the time
+        to decide by, instead of the database's own.
         """
         self._dsn = dsn
         self._topics = topics
@@ -97,6 +103,7 @@ class PostgresLedger:
         }
         self._restore = restore
         self._restoring = asyncio.Lock()
+        self._answers_within_s = answers_within_s
         self._now = now
         #: calls that were tried again because others had locked the same rows in another order
         self.deadlocks = 0
@@ -108,7 +115,7 @@ class PostgresLedger:
             open=False,
             timeout=5,
             configure=_by_index,
-            kwargs={"autocommit": True, "prepare_threshold": 1},
+            kwargs={"autocommit": True, "prepare_threshold": 1, **LIVENESS},
         )
 
     async def __aenter__(self) -> Self:
@@ -304,7 +311,7 @@ class PostgresLedger:
         query = f"SELECT answer::text FROM ledger.{function}({holes}) AS answer".encode()
         started = time.monotonic()
         try:
-            async with self._pool.connection() as connection:
+            async with self._pool.connection() as connection, self._in_time(connection, function):
                 if self._now is not None:
                     await connection.execute(_SET_NOW, [self._now().isoformat()])
                 for _ in range(5):
@@ -322,6 +329,32 @@ class PostgresLedger:
         finally:
             LEDGER_SECONDS.labels(function).observe(time.monotonic() - started)
         raise Retryable("the ledger's rows are contended")
+
+    @asynccontextmanager
+    async def _in_time(
+        self, connection: psycopg.AsyncConnection, function: str
+    ) -> AsyncIterator[None]:
+        """Break the connection off after a while, so that whoever waits on it may ask again.
+
+        An answer can be lost though the connection lives on, and a few of those would be all that
+        the pool has. A claim's is of no use after its lease, and asked again soon enough nobody
+        calls it unknown. Cancelling would not do: psycopg would wait for the answer to that.
+        """
+        longest_s = _LEASE_S if function == "claim" else self._answers_within_s
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(min(longest_s, self._answers_within_s), _break_off, connection)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+
+def _break_off(connection: psycopg.AsyncConnection) -> None:
+    with (
+        suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(connection.fileno())) as ours,
+    ):
+        ours.shutdown(socket.SHUT_RDWR)
 
 
 async def _by_index(connection: psycopg.AsyncConnection) -> None:

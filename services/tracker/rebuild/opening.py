@@ -11,12 +11,11 @@ from services.core.errors import Retryable
 from services.runtime.catalogue import load_catalogue
 from services.runtime.codec import Codec
 from services.runtime.deployed import inspect_log
-from services.runtime.postgres import migrate
+from services.runtime.postgres import LIVENESS, migrate
 from services.runtime.producer import LogProducer
 from services.runtime.settings import Settings
 from services.runtime.stretches import StretchReader
 from services.runtime.topics import kept_for
-from services.tracker.connections import LIVENESS
 from services.tracker.intake import Intake
 from services.tracker.outlet import LogOutlet
 from services.tracker.patience import Patience
