@@ -244,8 +244,8 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
     One with a ``winner`` is refused too where the ledger does not know that to be newer, first seen
     later than this one, and neither closed nor cancelled. Then it comes to what would come anyway,
-    as whatever ends the winner raises its key's floor. So nobody's view has to be trusted, be it a
-    repeat that looks newer or a process that wakes up long after it lost its partition.
+    as whatever ends a valid winner raises its key's floor. So nobody's view has to be trusted, be
+    it of a repeat that looks newer, or of who wakes up long after it lost its partition.
     """
 
     identity: Identity

@@ -4,7 +4,7 @@ However many there are, taking in one more costs the same, so that whoever asks 
 no more work than others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from services.core.catalogue import Lane
 from services.core.events import Leg, NotificationRouted
 from services.core.identifiers import NotificationId
 from services.dispatch.decide import Progress
-from services.dispatch.offsets import Place
+from services.dispatch.offsets import PARKED, Place
 
 __all__ = ["Candidate", "Entry", "Outdone", "Version"]
 
@@ -68,6 +68,20 @@ class Candidate:
         """When its leg's patience ends; None: with the deadline."""
         patience = self.leg.give_up_after_ms
         return None if patience is None else self.leg_since + patience / 1000
+
+    def join(self, places: Iterable[Place]) -> list[Place]:
+        """Take over these records, which repeat it; those that are done with already.
+
+        An earlier record of their partition holds them: no offset is committed beyond that.
+        """
+        spare = []
+        for place in places:
+            partition, offset = place
+            if any(p == partition and PARKED != at < offset for p, at in self.places):
+                spare.append(place)
+            elif place not in self.places:
+                self.places.append(place)
+        return spare
 
 
 class Outdone(Struct, frozen=True):

@@ -42,7 +42,8 @@ class Intake:
         """Take one in; what is not to be sent waits for ``judge``."""
         candidate = Candidate(routed, self.version_of(routed.origin), lane, place)
         if routed.proposal is Proposal.SEND:
-            self._state.table.absorb(candidate, self._state.now())
+            spare = self._state.table.absorb(candidate, self._state.now())
+            self._state.offsets.finish(spare)
         else:
             self._to_close[(_VERDICTS[routed.proposal], routed.reason)].append(candidate)
 

@@ -1,6 +1,5 @@
 """Which records are done with, so that offsets are committed only up to the lowest unfinished."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
 
 from services.runtime.consumer import Partition
@@ -20,14 +19,14 @@ class Offsets:
     """
 
     def __init__(self) -> None:
-        self._open: dict[Partition, OrderedDict[int, None]] = {}
+        self._open: dict[Partition, dict[int, None]] = {}
         self._next: dict[Partition, int] = {}
         self._committed: dict[Partition, int] = {}
 
     def read(self, place: Place) -> None:
         """A record was read; of one partition in order."""
         partition, offset = place
-        self._open.setdefault(partition, OrderedDict())[offset] = None
+        self._open.setdefault(partition, {})[offset] = None
         self._next[partition] = offset + 1
 
     def finish(self, places: Iterable[Place]) -> None:

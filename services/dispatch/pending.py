@@ -69,11 +69,15 @@ class PendingTable:
 
     # -- what is read ---------------------------------------------------------------------------
 
-    def absorb(self, candidate: Candidate, now: float) -> None:
-        """Take in a candidate. A repeat of an id only adds its record to the one that is here."""
+    def absorb(self, candidate: Candidate, now: float) -> Sequence[Place]:
+        """Take in a candidate; the records that are done with at once.
+
+        A repeat of an id only adds its record to the one that is here, if that is needed at all.
+        """
         entry = self._entries.setdefault(candidate.routed.key, Entry())
-        self._take_in(entry, candidate)
+        spare = self._take_in(entry, candidate)
         self._schedule(entry, now)
+        return spare
 
     def take_cancelled(
         self, key: SupersessionKey, version: Version, notification: NotificationId | None
@@ -189,13 +193,14 @@ class PendingTable:
         held.ticket = 0
         if entry.out == candidate.id:
             entry.out = None
-        self._bring_forward(entry)
+        spare = self._bring_forward(entry)
         self._note_crowd(held, entry)
         if entry.candidates:
             self._schedule(entry, now)
         else:
             del self._entries[key]
-        return held.places if held is candidate else [*candidate.places, *held.places]
+        own = [] if held is candidate else candidate.places
+        return [*own, *held.places, *spare]
 
     def put_back(self, candidate: Candidate, now: float, *, not_before: float = 0.0) -> None:
         """It is to be tried again, as far along as its progress says, not before a time."""
@@ -233,20 +238,20 @@ class PendingTable:
 
     # -- within ---------------------------------------------------------------------------------
 
-    def _take_in(self, entry: Entry, candidate: Candidate) -> None:
+    def _take_in(self, entry: Entry, candidate: Candidate) -> Sequence[Place]:
         known = entry.candidates.get(candidate.id)
         if known is not None and _same(known, candidate):
-            known.places += (place for place in candidate.places if place not in known.places)
             if candidate.version < known.version:
                 known.version = candidate.version
                 entry.find_winner()
-            return
+            return known.join(candidate.places)
         self._size[candidate.lane] += 1
-        if known is not None:
+        if known is None:
+            entry.add(candidate)
+            self._note_crowd(candidate, entry)
+        else:
             entry.behind.append(candidate)
-            return
-        entry.add(candidate)
-        self._note_crowd(candidate, entry)
+        return ()
 
     def _note_crowd(self, changed: Candidate, entry: Entry) -> None:
         crowded, key = self._crowded[changed.lane], changed.routed.key
@@ -255,12 +260,14 @@ class PendingTable:
         else:
             crowded.pop(key, None)
 
-    def _bring_forward(self, entry: Entry) -> None:
-        """Whatever waits behind nobody any more."""
+    def _bring_forward(self, entry: Entry) -> list[Place]:
+        """Whatever waits behind nobody any more; the records that are done with already."""
         waiting, entry.behind = entry.behind, []
+        spare: list[Place] = []
         for candidate in waiting:
             self._size[candidate.lane] -= 1
-            self._take_in(entry, candidate)
+            spare += self._take_in(entry, candidate)
+        return spare
 
     def _forget_behind(self, entry: Entry, gone: set[Partition]) -> None:
         waiting, entry.behind = entry.behind, []

@@ -227,6 +227,8 @@ async def all_calls_at_once(
             ]
             some = chance.sample(near, 3)
             await own.close([Verdict(identity=w, reason=CloseReason.EXPIRED) for w in some])
+            reason, pairs = CloseReason.SUPERSEDED, zip(some, chance.sample(near, 3), strict=True)
+            await own.close([Verdict(identity=w, reason=reason, winner=by) for w, by in pairs])
             await own.cancel(cancels)
             await own.abandon(10)
 

@@ -206,14 +206,15 @@ def collapse_while_reading(patch: Patch) -> None:
     """An older one is done with as soon as a newer one of its key is read (P2)."""
     absorb = pending.PendingTable.absorb
 
-    def collapsed(self: pending.PendingTable, candidate: Candidate, now: float) -> None:
+    def collapsed(self: pending.PendingTable, candidate: Candidate, now: float) -> Sequence[Place]:
         entry = self._entries.get(candidate.routed.key)
         older = [] if entry is None else list(entry.candidates.values())
-        absorb(self, candidate, now)
+        spare = absorb(self, candidate, now)
         for one in older:
             if one.version < candidate.version and entry and entry.out != one.id:
                 candidate.places += one.places
                 self.finish(one, now)
+        return spare
 
     patch.setattr(pending.PendingTable, "absorb", collapsed)
 

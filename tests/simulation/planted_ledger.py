@@ -22,6 +22,7 @@ from services.core.ledger import (
     Verdict,
 )
 from services.core.outcomes import OutcomeKind
+from services.dispatch.offsets import Place
 from services.dispatch.pending import Candidate, PendingTable
 from services.runtime import memory_ledger
 from services.runtime.ledger import memory_rows
@@ -234,17 +235,18 @@ def position_is_version(patch: Patch) -> None:
             row = self.notifications[identity.id]
             row.version = max(row.version, self.version_of(identity.origin))
 
-    def absorbed(self: PendingTable, candidate: Candidate, now: float) -> None:
+    def absorbed(self: PendingTable, candidate: Candidate, now: float) -> Sequence[Place]:
         entry = self._entries.get(candidate.routed.key)
         known = None if entry is None else entry.candidates.get(candidate.id)
         latest = candidate if known is None else max(known, candidate, key=lambda c: c.version)
         deadline = (known or candidate).routed.deadline
         version, routed = latest.version, replace(latest.routed, deadline=deadline)
-        absorb(self, candidate, now)
+        spare = absorb(self, candidate, now)
         entry = self._entries[candidate.routed.key]
         known = entry.candidates[candidate.id]
         known.version, known.routed = version, routed
         entry.find_winner()
+        return spare
 
     patch.setattr(Rows, "know", moved)
     patch.setattr(PendingTable, "absorb", absorbed)
