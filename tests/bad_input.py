@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-__all__ = ["ROWS", "SECRET", "SOUND", "USER", "Row"]
+__all__ = ["BURIED", "ROWS", "SECRET", "SOUND", "USER", "Row"]
 
 SECRET = "somebody.secret@example.test"
 USER = "bad-input"
@@ -70,6 +70,10 @@ def _campaign(name: str, says: str, headline: str) -> Row:
         id=_ID,
         data={**_CAMPAIGN, "headline": headline},
     )
+
+
+def _late(name: str, says: str, deadline: str) -> Row:
+    return replace(_row(name, "#/deadline", says, deadline=deadline), cause=None)
 
 
 def _raw(name: str, says: str, body: bytes) -> Row:
@@ -135,13 +139,12 @@ ROWS: Sequence[Row] = (
         cause="unknown_type",
     ),
     _row("a field that is none", "#/usr", "not a field", usr="u"),
-    _row(
-        "a deadline of its own, in the past",
-        "#/deadline",
-        "not a field",
-        deadline="2001-01-01T00:00:00Z",
-    ),
-    _row("a time without a zone", "#/send_at", "not a field", send_at="2026-01-01T00:00:00"),
+    # in the log the first is expired, and the second counts no longer than its type's own
+    _late("a deadline in the past", "over already", "2001-01-01T00:00:00Z"),
+    _late("a deadline in the far future", "1:00:00", "2999-01-01T00:00:00Z"),
+    _row("a deadline without a zone", "#/deadline", "no zone", deadline="2026-01-01T00:00:00"),
+    _row("a deadline that is no time", "#/deadline", "no time", deadline="tomorrow"),
+    _row("another time without a zone", "#/send_at", "not a field", send_at="2026-01-01T00:00:00"),
     _row("an id that is none", "#/id", "UUID", id="1"),
     _row("a user of another kind", "#/user", "", user=7),
     _raw(
@@ -159,3 +162,5 @@ ROWS: Sequence[Row] = (
     _raw("half of a surrogate pair", "surrogate", _SOUND.replace("Ann", "\\ud800").encode()),
     _raw("half of an object", "character", _SOUND.encode()[:-1]),
 )
+#: those that are wrong whoever appends them
+BURIED: Sequence[Row] = [row for row in ROWS if row.cause is not None]

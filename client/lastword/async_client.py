@@ -1,6 +1,7 @@
 """The awaited client. What a call means is decided in its route; here are its parameters."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -72,6 +73,7 @@ class AsyncLastword:
         subject: str | None = None,
         id: UUID | str | None = None,
         locale: str | None = None,
+        deadline: datetime | None = None,
         tenant: str | None = None,
     ) -> Sent:
         """``Lastword.send``, awaited."""
@@ -83,6 +85,7 @@ class AsyncLastword:
             subject=subject,
             id=id,
             locale=locale,
+            deadline=deadline,
             tenant=tenant,
         )
         return await self._calls.send(prepare(notification, tenant=self._tenant, new_id=uuid4()))

@@ -1,6 +1,7 @@
 """The blocking client. What a call means is decided in its route; here are its parameters."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -82,6 +83,7 @@ class Lastword:
         subject: str | None = None,
         id: UUID | str | None = None,
         locale: str | None = None,
+        deadline: datetime | None = None,
         tenant: str | None = None,
     ) -> Sent:
         """Tells one user one thing; the parameters are the fields of ``Notification``.
@@ -96,6 +98,7 @@ class Lastword:
             subject=subject,
             id=id,
             locale=locale,
+            deadline=deadline,
             tenant=tenant,
         )
         return self._calls.send(prepare(notification, tenant=self._tenant, new_id=uuid4()))

@@ -4,7 +4,8 @@ Pure: no I/O, no clock, no chance. The engine imports this module, so the two ca
 """
 
 from collections.abc import Mapping
-from typing import NewType
+from datetime import datetime
+from typing import Annotated, NewType
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
@@ -64,6 +65,8 @@ class NotificationRequested(
     subject: str | None = None
     #: BCP 47, for the choice of a template
     locale: str | None = None
+    #: of no use to anybody after this; only ever sooner than the type's own deadline
+    deadline: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class NotificationCancelled(

@@ -6,6 +6,7 @@ an address can exist, and whether ``data`` fits its type, Lastword itself decide
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import TypeAlias, TypeVar
 from uuid import UUID
 
@@ -48,6 +49,8 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID | str | None = None
     #: BCP 47, for the choice of a template
     locale: str | None = None
+    #: with its zone; after this it is dropped, if the type's own deadline does not come first
+    deadline: datetime | None = None
     #: the client's own tenant if there is none
     tenant: str | None = None
 
@@ -74,6 +77,7 @@ def prepare(notification: Notification, *, tenant: str, new_id: UUID) -> Notific
         "tenant": tenant if notification.tenant is None else notification.tenant,
         "subject": notification.subject,
         "locale": notification.locale,
+        "deadline": notification.deadline,
     }
     event = _convert(fields, NotificationRequested)
     _reject(*key_faults(event), *address_faults(event.to), *data_faults(event.data))

@@ -4,6 +4,7 @@ Both read the same records, and a notification must have one id and one fate wit
 wrong is looked for in one order: the value, its type, its key, and only then where it stands.
 """
 
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -119,9 +120,14 @@ def digest_of(event: NotificationRequested) -> str:
     upgrade is still the same body. It must never change for what can be written today.
     """
     fields = ((name, getattr(event, name), default) for name, default in _DEFAULTS)
-    said = {name: value for name, value, default in fields if value != default}
+    said = {name: _said(value) for name, value, default in fields if value != default}
     text = msgspec.json.encode(said, order="sorted")
     return blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _said(value: object) -> object:
+    """A time is the same in every zone."""
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def parse_key(key: bytes) -> NotificationCancelled:

@@ -5,6 +5,7 @@ Each fault has a JSON pointer into the request and says what to do, without hold
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from math import isfinite
 from uuid import UUID
 
@@ -70,6 +71,22 @@ class Rules:
         data = [*self._data(type, request.data)]
         # a template can only be asked for its values once they are known to be of the right kind
         return faults + (data or [*self._texts(type, legs, request)])
+
+    def deadline_faults(self, request: NotificationRequested, at: datetime) -> list[Fault]:
+        """What is wrong with a deadline of its own, when it is asked for.
+
+        Only for whoever can still be told: in the log it counts up to the type's own.
+        """
+        type = self._catalogue.types.get(TypeName(request.type))
+        if request.deadline is None or type is None:
+            return []
+        if request.deadline <= at:
+            return [Fault("#/deadline", "is over already: ask for what is still of use")]
+        longest = timedelta(milliseconds=type.deadline_ms)
+        if request.deadline > at + longest:
+            detail = f"is later than {type.name} allows, {longest} from now: leave it out for that"
+            return [Fault("#/deadline", detail)]
+        return []
 
     def validate_cancellation(self, cancellation: NotificationCancelled) -> list[Fault]:
         """All that is wrong with a cancellation."""

@@ -19,6 +19,7 @@ from services.ingest.access import Keys
 from services.ingest.bodies import MAX_BATCH_BYTES, MAX_SINGLE_BYTES, read_body
 from services.ingest.decide import Call, Decider, Entry
 from services.ingest.problems import MEDIA_TYPE, Problem, problem
+from services.runtime.clock import utc_now
 from services.runtime.codec import Codec
 from services.runtime.logs import get_logger
 from services.runtime.metrics import REQUESTS
@@ -96,7 +97,7 @@ class Api:
         if isinstance(body, Problem):
             return body
         key = names[0] if names else None
-        return body, Call(tenant=tenant, seed=uuid4(), idempotency_key=key)
+        return body, Call(tenant=tenant, seed=uuid4(), at=utc_now(), idempotency_key=key)
 
     async def _append(self, entries: Sequence[Entry]) -> Problem | None:
         """Append all in one go; None once all of it is acknowledged."""

@@ -9,6 +9,7 @@ later.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -42,6 +43,8 @@ class Call(Struct, frozen=True, kw_only=True):
     tenant: str | None
     #: random, new for each call
     seed: UUID
+    #: when it came
+    at: datetime
     idempotency_key: str | None = None
 
 
@@ -96,7 +99,8 @@ class Decider:
         event = _convert(document, NotificationRequested, call)
         if isinstance(event, Problem):
             return event
-        if faults := self._rules.validate_request(event):
+        faults = self._rules.validate_request(event)
+        if faults := [*faults, *self._rules.deadline_faults(event, call.at)]:
             return from_faults(faults)
         name = call.idempotency_key or str(call.seed)
         id = event.id or id_from_idempotency_key(event.tenant, name, index)

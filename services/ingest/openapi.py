@@ -177,4 +177,9 @@ def _notification(types: list[TypeName]) -> Json:
         "to": _object(to, []) | {"minProperties": 1},
         "data": {"type": "object", "description": "By the type's schema: see x-data-schemas."},
         "locale": _text("BCP 47, for the choice of a template.", example="en", nullable=True),
+        "deadline": _text(
+            "After this it is dropped; at the latest at its type's own deadline.",
+            format="date-time",
+            nullable=True,
+        ),
     }

@@ -33,6 +33,11 @@ _FIELD = re.compile(
     r"Object (?:missing required|contains unknown) field `(?P<field>.*)`", re.DOTALL
 )
 _EXPECTED = re.compile(r"Expected `[a-z |]+`(?:, got `[a-z]+`)?|Invalid UUID")
+#: what msgspec says of a time, in words that say what to do
+_TIMES = {
+    "Expected `datetime` with a timezone component": "names no zone",
+    "Invalid RFC3339 encoded datetime": "is no time",
+}
 _SEGMENT = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -72,6 +77,9 @@ def from_validation_error(error: msgspec.ValidationError) -> Problem:
     if field := _FIELD.fullmatch(what):
         detail = "is required" if "missing" in what else "is not a field of this request"
         return from_faults([Fault(pointer(*segments, field["field"]), detail)])
+    if time := _TIMES.get(what):
+        detail = f"{time}: write it with its zone, as 2027-01-01T09:00:00+01:00"
+        return from_faults([Fault(pointer(*segments), detail)])
     # any other message may quote the value
     detail = what if _EXPECTED.fullmatch(what) else "has a value that does not belong here"
     return from_faults([Fault(pointer(*segments), detail)])

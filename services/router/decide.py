@@ -120,7 +120,7 @@ def _proposal(
             type=read.type.name,
             origin=record.origin,
             requested_at=requested_at,
-            deadline=requested_at + timedelta(milliseconds=read.type.deadline_ms),
+            deadline=_deadline(read, requested_at),
             proposal=Proposal.SEND,
             legs=_legs(read),
             data=event.data,
@@ -129,6 +129,13 @@ def _proposal(
             digest=digest_of(event),
         ),
     )
+
+
+def _deadline(read: IdentifiedRequest, requested_at: datetime) -> datetime:
+    """Its own, if that is sooner than its type's."""
+    longest = requested_at + timedelta(milliseconds=read.type.deadline_ms)
+    own = read.event.deadline
+    return longest if own is None else min(longest, own)
 
 
 def _check(read: IdentifiedRequest, rules: Rules) -> None:

@@ -12,7 +12,7 @@ from services.core.topics import dead_letters, queued, requested
 from services.ingest.bodies import MAX_BATCH_BYTES
 from services.router.app import serve as serve_router
 from services.runtime.settings import Settings
-from tests.bad_input import ROWS, SECRET, SOUND, USER
+from tests.bad_input import BURIED, ROWS, SECRET, SOUND, USER
 from tests.integration.test_ingest import Ingest, laid_out, running
 from tests.integration.threads import running_in_thread
 from tests.integration.tracking import Log
@@ -76,14 +76,14 @@ def log(fresh_log: None, laid_out: Settings, tmp_path: Path) -> Iterator[Log]:
 
 async def test_no_bad_record_stops_its_partition_or_shows_an_address(log: Log) -> None:
     with capture_logs() as logged:
-        for row in ROWS:
+        for row in BURIED:
             lane = Lane.BULK if "campaign" in row.key else Lane.CRITICAL
             await log.append(requested(lane), row.body, row.key.encode())
         await log.append(requested(Lane.CRITICAL), SOUND, KEY)
         async with asyncio.timeout(30):
             while not await asyncio.to_thread(log.records_of, queued(Lane.CRITICAL), KEY):
                 await asyncio.sleep(0.1)
-    under_key = [row for row in ROWS if row.key.encode() == KEY]
+    under_key = [row for row in BURIED if row.key.encode() == KEY]
     letters = log.records_of(dead_letters(requested(Lane.CRITICAL)), KEY)
     causes = [dict(letter.headers() or ())["lastword.cause"] for letter in letters]
     assert causes == [str(row.cause).encode() for row in under_key]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import timedelta, timezone
 from uuid import UUID
 
 import pytest
@@ -14,7 +15,7 @@ from services.core.requested import digest_of
 from services.ingest.decide import Call, Decider, Entry
 from services.runtime.codec import Codec
 from tests.unit.anything import of_event
-from tests.unit.test_ingest_decide import DECIDER
+from tests.unit.test_ingest_decide import DECIDER, NOW
 
 CODEC = Codec()
 ID = NotificationId(UUID("5e0cbe4e-9d3c-4c0e-8d5c-2a60a5a8e0a1"))
@@ -51,6 +52,12 @@ def test_the_order_of_keys_and_what_is_left_out_make_no_difference() -> None:
     assert _of_json(document) == digest_of(BODY)
 
 
+def test_one_time_in_two_zones_makes_no_difference() -> None:
+    there = NOW.astimezone(timezone(timedelta(hours=2)))
+    assert there.isoformat() != NOW.isoformat()
+    assert digest_of(replace(BODY, deadline=there)) == digest_of(replace(BODY, deadline=NOW))
+
+
 @given(event=of_event(NotificationRequested))
 def test_avro_and_a_second_writing_make_no_difference(event: NotificationRequested) -> None:
     again = CODEC.decode_requested(CODEC.encode(event))
@@ -71,6 +78,7 @@ def test_avro_and_a_second_writing_make_no_difference(event: NotificationRequest
         replace(BODY, tenant="acme"),
         replace(BODY, subject="4711"),
         replace(BODY, locale="de"),
+        replace(BODY, deadline=NOW),
         replace(BODY, id=NotificationId(UUID(int=1))),
     ],
     ids=lambda event: digest_of(event)[:4],
@@ -81,7 +89,9 @@ def test_whatever_else_differs_makes_another_body(other: NotificationRequested) 
 
 def _taken(decider: Decider, body: str) -> NotificationRequested:
     seed = UUID(int=0)
-    entry = decider.request(body.encode(), Call(tenant=None, seed=seed, idempotency_key="k"))
+    entry = decider.request(
+        body.encode(), Call(at=NOW, tenant=None, seed=seed, idempotency_key="k")
+    )
     assert isinstance(entry, Entry)
     assert isinstance(entry.event, NotificationRequested)
     return entry.event

@@ -1,6 +1,7 @@
 """What ingest makes of a body: a record to append, or a problem that says what to change."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -20,8 +21,9 @@ LOADED = load_catalogue(Path(__file__).parents[2] / "examples" / "shop")
 DECIDER = Decider(LOADED.catalogue, LOADED.rules)
 SEED = UUID("22222222-2222-4222-8222-222222222222")
 OWN_ID = "33333333-3333-4333-8333-333333333333"
-ANYBODY = Call(tenant=None, seed=SEED)
-ACME = Call(tenant="acme", seed=SEED)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ANYBODY = Call(at=NOW, tenant=None, seed=SEED)
+ACME = Call(at=NOW, tenant="acme", seed=SEED)
 RESET: dict[str, object] = {
     "user": "u1",
     "type": "password_reset",
@@ -88,24 +90,24 @@ def test_the_body_s_own_id_stands_before_the_header() -> None:
 
 
 def test_one_idempotency_key_makes_one_id_whatever_the_seed() -> None:
-    calls = [Call(tenant=None, seed=UUID(int=n), idempotency_key="order 7") for n in (1, 2)]
+    calls = [Call(at=NOW, tenant=None, seed=UUID(int=n), idempotency_key="order 7") for n in (1, 2)]
     assert {taken(RESET, call).id for call in calls} == {
         id_from_idempotency_key("default", "order 7")
     }
 
 
 def test_one_idempotency_key_of_two_tenants_makes_two_ids() -> None:
-    calls = [Call(tenant=name, seed=SEED, idempotency_key="k") for name in ("a", "b")]
+    calls = [Call(at=NOW, tenant=name, seed=SEED, idempotency_key="k") for name in ("a", "b")]
     assert len({taken(RESET, call).id for call in calls}) == 2
 
 
 def test_without_any_key_each_call_makes_its_own_id() -> None:
-    assert taken(RESET).id != taken(RESET, Call(tenant=None, seed=UUID(int=9))).id
+    assert taken(RESET).id != taken(RESET, Call(at=NOW, tenant=None, seed=UUID(int=9))).id
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "ü", "\udce4"])
 def test_an_idempotency_key_is_short_printable_ascii(key: str) -> None:
-    problem = refused(body(RESET), Call(tenant=None, seed=SEED, idempotency_key=key))
+    problem = refused(body(RESET), Call(at=NOW, tenant=None, seed=SEED, idempotency_key=key))
     assert (problem.status, "Idempotency-Key" in problem.detail) == (400, True)
 
 
@@ -209,7 +211,7 @@ def test_a_batch_is_judged_item_by_item_in_order() -> None:
 
 
 def test_the_items_of_a_batch_have_ids_of_their_own_even_under_one_key() -> None:
-    call = Call(tenant=None, seed=SEED, idempotency_key="k")
+    call = Call(at=NOW, tenant=None, seed=SEED, idempotency_key="k")
     once, again = batch(RESET, RESET, call=call), batch(RESET, RESET, call=call)
     assert once == again
     assert isinstance(once, list)
@@ -291,3 +293,17 @@ def test_a_key_taken_apart_is_what_was_asked_for(user: str, subject: str | None)
     if isinstance(result, Entry):
         assert result.key.isascii()
         assert result.key.count(":") == (2 if subject is None else 3)
+
+
+@pytest.mark.parametrize("minutes", [1, 59, 60])
+def test_a_deadline_of_its_own_is_taken_up_to_its_types(minutes: int) -> None:
+    deadline = NOW + timedelta(minutes=minutes)
+    entry = taken(RESET | {"deadline": deadline.isoformat()})
+    assert isinstance(entry.event, NotificationRequested)
+    assert entry.event.deadline == deadline
+
+
+@pytest.mark.parametrize("minutes", [-1, 0, 61])
+def test_one_that_is_over_or_later_than_its_types_is_refused(minutes: int) -> None:
+    deadline = NOW + timedelta(minutes=minutes)
+    assert pointers(RESET | {"deadline": deadline.isoformat()}) == ["#/deadline"]

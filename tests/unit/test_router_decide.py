@@ -1,8 +1,11 @@
 """What the router makes of a record that is wrong, and of one that only stands wrong."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
+
+import pytest
+from msgspec.structs import replace
 
 from services.core.catalogue import Lane
 from services.core.events import Addresses, NotificationRequested
@@ -17,6 +20,9 @@ SHOP = load_catalogue(Path(__file__).parents[2] / "examples" / "shop")
 KEY = b"default:ann:password_reset"
 RIGHT = partition_of(KEY, 4)
 WRONG = (RIGHT + 1) % 4
+APPENDED = datetime(2026, 1, 1, tzinfo=UTC)
+#: the deadline of its type
+HOUR = timedelta(hours=1)
 
 
 def reset(**data: object) -> NotificationRequested:
@@ -37,7 +43,7 @@ def routed(event: NotificationRequested, partition: int) -> tuple[Record, Output
         offset=17,
         key=KEY,
         value=b"",
-        timestamp=datetime(2026, 1, 1, tzinfo=UTC),
+        timestamp=APPENDED,
     )
     return record, route(record, event, SHOP.catalogue, SHOP.rules, 4)
 
@@ -67,3 +73,29 @@ def test_however_much_is_wrong_the_reason_stays_short() -> None:
 
 def test_a_sound_record_is_proposed() -> None:
     assert isinstance(routed(reset(), RIGHT)[1], Routed)
+
+
+@pytest.mark.parametrize(
+    ("own", "counts"),
+    [
+        (None, HOUR),
+        (timedelta(minutes=5), timedelta(minutes=5)),
+        (2 * HOUR, HOUR),
+        # it is expired, as one is that waited for too long
+        (timedelta(minutes=-5), timedelta(minutes=-5)),
+    ],
+)
+def test_a_deadline_of_its_own_counts_where_it_is_the_sooner(
+    own: timedelta | None, counts: timedelta
+) -> None:
+    event = replace(reset(), deadline=None if own is None else APPENDED + own)
+    _, output = routed(event, RIGHT)
+    assert isinstance(output, Routed)
+    assert output.event.deadline == APPENDED + counts
+
+
+def test_a_moved_record_keeps_its_own_deadline() -> None:
+    _, moved = routed(replace(reset(), deadline=APPENDED + HOUR / 2), WRONG)
+    assert isinstance(moved, Moved)
+    assert isinstance(moved.event, NotificationRequested)
+    assert moved.event.deadline == APPENDED + HOUR / 2

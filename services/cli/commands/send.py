@@ -2,6 +2,8 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
 
 import click
 import msgspec
@@ -10,14 +12,17 @@ from services.cli.command import command
 from services.cli.options import as_json
 from services.cli.output import console, print_json
 from services.cli.producer import Way, way_options
+from services.core.catalogue import parse_duration_ms
 from services.core.errors import Misconfigured
+from services.runtime.clock import utc_now
 
-__all__ = ["data_of", "send"]
+__all__ = ["data_of", "deadline_of", "send"]
 
 _EXAMPLES = """
 lastword send login_code --user u1 --email u1@example.test --data code=123456
 lastword send order_shipped --user u1 --email u1@example.test --subject order-17 \\
   --data-json '{"name": "Ada", "order": "17", "items": [{"name": "Lamp", "quantity": 1}]}'
+lastword send login_code --user u1 --email u1@example.test --data code=123456 --deadline 5m
 lastword send login_code --user u1 --phone +15005550009 --data code=123456 --via kafka
 """
 
@@ -37,6 +42,11 @@ lastword send login_code --user u1 --phone +15005550009 --data code=123456 --via
 @click.option("--data-json", metavar="JSON", help="All of the data as one object; - reads stdin.")
 @click.option("--subject", help="Narrows what supersedes what: an order number, for example.")
 @click.option("--locale", help="Of the templates, for example de-AT.")
+@click.option(
+    "--deadline",
+    metavar="TIME",
+    help="After this it is dropped: 2027-01-01T09:00:00+01:00, or 90s, 15m, 2h from now.",
+)
 @click.option("--id", "id", help="A UUID of yours; sending it again is then harmless.")
 @way_options
 @as_json
@@ -49,6 +59,7 @@ def send(
     data_json: str | None,
     subject: str | None,
     locale: str | None,
+    deadline: str | None,
     id: str | None,
     machine: bool,
     **way: object,
@@ -65,7 +76,14 @@ def send(
         raise Misconfigured("give --email, --phone or both")
     with msgspec.convert(way, Way).client() as lastword:
         sent = lastword.send(
-            user=user, type=type, to=to, data=data, subject=subject, locale=locale, id=id
+            user=user,
+            type=type,
+            to=to,
+            data=data,
+            subject=subject,
+            locale=locale,
+            deadline=None if deadline is None else deadline_of(deadline, utc_now()),
+            id=id,
         )
     if machine:
         print_json({"id": str(sent.id), "key": sent.key})
@@ -73,6 +91,22 @@ def send(
         console.print(f"[green]taken[/] {sent.id}", soft_wrap=True)
         console.print(f"key   {sent.key}", markup=False, soft_wrap=True)
         console.print(f"\nWhat became of it: lastword show {sent.id}", soft_wrap=True)
+
+
+def deadline_of(text: str, now: datetime) -> datetime:
+    """A time with its zone, or how long from ``now``; raises ``Misconfigured``."""
+    with suppress(Misconfigured):
+        return now + timedelta(milliseconds=parse_duration_ms(text, where="--deadline"))
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise Misconfigured(
+            f"--deadline {text}: write a time with its zone, as 2027-01-01T09:00:00+01:00, or how"
+            " long from now, as 15m"
+        )
+    return at
 
 
 def data_of(pairs: Sequence[str], text: str | None) -> Mapping[str, object]:
