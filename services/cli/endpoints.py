@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from services.cli.options import catalogue_folder
 from services.core.errors import Retryable
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "kafka_of",
     "postgres_of",
     "read_endpoints",
+    "running_catalogue",
     "write_endpoints",
 ]
 
@@ -65,6 +68,14 @@ def read_endpoints(folder: Path) -> Endpoints:
         ) from None
     except msgspec.DecodeError as error:
         raise Retryable(f"{path} is damaged ({error}): start `lastword up` again") from error
+
+
+def running_catalogue(given: Path | None, folder: Path) -> Path:
+    """The folder that is named, or else that of the engine which runs here."""
+    if given is None and not os.environ.get("LASTWORD_CATALOGUE"):
+        with suppress(Retryable):
+            given = Path(read_endpoints(folder).catalogue)
+    return catalogue_folder(given)
 
 
 def kafka_of(given: Mapping[str, str], folder: Path) -> dict[str, str]:

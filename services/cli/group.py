@@ -18,6 +18,7 @@ _COMMANDS = {
     "show": ("commands.show", "What became of a notification, step by step, and why."),
     "cancel": ("commands.cancel", "Cancel what is pending for a user and type."),
     "check": ("commands.check", "Find what is wrong with a catalogue."),
+    "what-if": ("commands.what_if", "What another catalogue would have decided."),
     "topics": ("commands.topics", "Verify Kafka's topics, or create them."),
     "rebuild": ("commands.rebuild", "Compare the tracker's tables with the log, or mend them."),
     "run": ("commands.run", "Run one service in the foreground."),
@@ -47,7 +48,7 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = import_module(f"services.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

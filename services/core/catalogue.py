@@ -8,6 +8,7 @@ so that a demonstration can play half an hour in half a minute.
 import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from math import isfinite
 
 import msgspec
 from msgspec.structs import replace
@@ -77,6 +78,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     settling_ms: int | None = None
     #: what the provider allows in any second, minute, hour and day; None: as much as we like
     quota: Quota | None = None
+    #: of one message, or of one segment of a text, in whatever money one counts
+    price: float = 0.0
     #: the provider's own: sender address, message stream, domain, account SID, ...
     settings: Mapping[str, str] = {}
 
@@ -147,6 +150,7 @@ class _RawAccount(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout: str = "10s"
     settling: str | None = None
     quota: _RawQuota | None = None
+    price: float = 0.0
     settings: dict[str, str] = {}
 
 
@@ -214,6 +218,8 @@ def _account(name: str, raw: _RawAccount, scale: _Scale) -> Account:
     where = f"accounts.{_checked_name(name, 'accounts')}"
     if raw.concurrency < 1 or raw.batch < 1:
         raise Misconfigured(f"{where}: concurrency and batch are at least 1")
+    if not (isfinite(raw.price) and raw.price >= 0):
+        raise Misconfigured(f"{where}.price: a number, 0 or more")
     for setting, value in raw.settings.items():
         if unclean(value):
             raise Misconfigured(
@@ -227,6 +233,7 @@ def _account(name: str, raw: _RawAccount, scale: _Scale) -> Account:
         # a provider's real answer takes as long as it takes: this one is not scaled
         timeout_ms=parse_duration_ms(raw.timeout, where=f"{where}.timeout"),
         settling_ms=scale.optional_ms(raw.settling, f"{where}.settling"),
+        price=raw.price,
         quota=None if raw.quota is None else _quota(raw.quota, raw.batch, f"{where}.quota"),
         settings=raw.settings,
     )

@@ -42,6 +42,19 @@ class LoadedCatalogue(Struct, frozen=True, kw_only=True):
     templates: Templates
     #: what ingest and the router both judge requests by
     rules: Rules
+    #: the files of ``templates/`` as they are
+    texts: Mapping[TemplateName, str]
+
+    def alike(self, other: "LoadedCatalogue") -> frozenset[TypeName]:
+        """The types of which both say the same, in every file."""
+        both = self.catalogue.types.keys() & other.catalogue.types.keys()
+        return frozenset(type for type in both if self._of(type) == other._of(type))
+
+    def _of(self, name: TypeName) -> tuple[object, ...]:
+        type = self.catalogue.types[name]
+        accounts = [self.catalogue.accounts[a] for leg in type.route for a in leg.accounts]
+        texts = {own: text for own, text in self.texts.items() if own.type == name}
+        return type, accounts, self.schemas.get(name), texts
 
 
 class _Folder(Struct, frozen=True):
@@ -52,14 +65,19 @@ class _Folder(Struct, frozen=True):
     sources: Mapping[TemplateName, str]
 
 
-def load_catalogue(folder: Path, *, time_scale: float = 1.0) -> LoadedCatalogue:
+def load_catalogue(
+    folder: Path, *, file: Path | None = None, time_scale: float = 1.0
+) -> LoadedCatalogue:
     """The folder's catalogue; raises ``Misconfigured`` with all that is wrong, a line each.
 
-    Its version is a digest of all the files and of ``time_scale``.
+    ``file`` counts instead of its ``lastword.toml``. The version is a digest of all the files and
+    of ``time_scale``.
     """
     problems: list[Problem] = []
-    read = _read(folder, problems)
-    catalogue = _parsed(folder, read.document, _version(folder, time_scale), time_scale, problems)
+    own = file or folder / CATALOGUE_FILE
+    read = _read(folder, own, problems)
+    version = _version(folder, own, time_scale)
+    catalogue = _parsed(own.name, read.document, version, time_scale, problems)
     if catalogue is not None:
         problems += check(catalogue, read.schemas, read.sources)
     errors = [str(problem) for problem in problems if problem.is_error]
@@ -71,21 +89,22 @@ def load_catalogue(folder: Path, *, time_scale: float = 1.0) -> LoadedCatalogue:
         schemas=read.schemas,
         templates=templates,
         rules=Rules(catalogue, read.schemas, templates),
+        texts=read.sources,
     )
 
 
 def check_catalogue(folder: Path, providers: Mapping[str, Capabilities]) -> list[Problem]:
     """All that is wrong with the folder, for ``lastword check``; ``providers`` by name."""
     problems: list[Problem] = []
-    read = _read(folder, problems)
-    catalogue = _parsed(folder, read.document, "check", 1.0, problems)
+    read = _read(folder, folder / CATALOGUE_FILE, problems)
+    catalogue = _parsed(CATALOGUE_FILE, read.document, "check", 1.0, problems)
     if catalogue is not None:
         problems += check(catalogue, read.schemas, read.sources, providers)
     return problems
 
 
-def _read(folder: Path, problems: list[Problem]) -> _Folder:
-    document = _attempt(folder / CATALOGUE_FILE, folder, _toml, problems)
+def _read(folder: Path, file: Path, problems: list[Problem]) -> _Folder:
+    document = _attempt(file, file.parent, _toml, problems)
     schemas: dict[TypeName, object] = {}
     for path in sorted((folder / "types").glob(f"*{_SCHEMA}")):
         schema = _attempt(path, folder, json.loads, problems)
@@ -140,19 +159,19 @@ def _template_name(path: Path) -> TemplateName | None:
 
 
 def _parsed(
-    folder: Path,
+    file: str,
     document: Mapping[str, object],
     version: str,
     time_scale: float,
     problems: list[Problem],
 ) -> Catalogue | None:
-    if any(problem.where == CATALOGUE_FILE for problem in problems):
+    if any(problem.where == file for problem in problems):
         return None
     try:
         return parse_catalogue(document, version=version, time_scale=time_scale)
     except Misconfigured as error:
         each = _each_fault(document) or [str(error)]
-        problems += [Problem(CATALOGUE_FILE, fault) for fault in each]
+        problems += [Problem(file, fault) for fault in each]
         return None
 
 
@@ -175,12 +194,13 @@ def _fault(document: Mapping[str, object]) -> str | None:
     return None
 
 
-def _version(folder: Path, time_scale: float) -> str:
+def _version(folder: Path, file: Path, time_scale: float) -> str:
     digest = sha256(repr(float(time_scale)).encode())
-    paths = [folder / CATALOGUE_FILE, *(folder / "types").rglob("*"), *_templates(folder)]
+    paths = [file, *(folder / "types").rglob("*"), *_templates(folder)]
     for path in sorted(p for p in paths if p.is_file()):
         content = sha256(path.read_bytes()).hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+        name = CATALOGUE_FILE if path == file else path.relative_to(folder).as_posix()
+        digest.update(f"{name}\0{content}\n".encode())
     return digest.hexdigest()[:12]
 
 

@@ -11,7 +11,7 @@ from services.core.errors import Retryable
 from services.core.topics import requested
 from services.runtime.topics import require_topics, topic_ids
 
-__all__ = ["DeployedLog", "inspect_log"]
+__all__ = ["DeployedLog", "inspect_log", "partitions_of"]
 
 
 class DeployedLog(Struct, frozen=True, kw_only=True):
@@ -30,8 +30,15 @@ def inspect_log(kafka: Mapping[str, str]) -> DeployedLog:
     admin = AdminClient(dict(kafka))
     try:
         require_topics(admin)
-        metadata = admin.list_topics(requested(Lane.CRITICAL), timeout=10)
     except KafkaException as error:
         raise Retryable(f"Kafka does not answer: {error.args[0].name()}") from error
-    partitions = len(metadata.topics[requested(Lane.CRITICAL)].partitions)
-    return DeployedLog(ids=topic_ids(admin), partitions=partitions)
+    return DeployedLog(ids=topic_ids(admin), partitions=partitions_of(admin))
+
+
+def partitions_of(admin: AdminClient) -> int:
+    """Of each topic that is keyed by supersession key; raises ``Retryable``."""
+    topic = requested(Lane.CRITICAL)
+    try:
+        return len(admin.list_topics(topic, timeout=10).topics[topic].partitions)
+    except KafkaException as error:
+        raise Retryable(f"Kafka does not answer: {error.args[0].name()}") from error

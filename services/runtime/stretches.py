@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -56,6 +57,22 @@ class StretchReader(RecordReader):
                 part: ask(TopicPartition(*part), timeout=_TIMEOUT_S) for part in self._partitions()
             }
         )
+
+    def span(self, since: datetime | None) -> tuple[dict[Partition, int], dict[Partition, int]]:
+        """Where what was appended since then begins, and where it ends now; None: all there is."""
+        bounds = self.bounds()
+        ends = {part: end for part, (_, end) in bounds.items()}
+        starts = {part: low for part, (low, _) in bounds.items()}
+        if since is None:
+            return starts, ends
+        at_ms = int(since.timestamp() * 1000)
+        asked = [TopicPartition(*part, at_ms) for part in bounds]
+        found = _answered(lambda: self._consumer.offsets_for_times(asked, timeout=_TIMEOUT_S))
+        for part in found:
+            # after the last record there is none
+            place = (part.topic, part.partition)
+            starts[place] = part.offset if part.offset >= 0 else ends[place]
+        return starts, ends
 
     def committed(self) -> dict[Partition, int]:
         """Where the group reads on, of each partition that it has committed."""

@@ -73,20 +73,19 @@ _CATALOGUE = parse_catalogue(
     },
     version="simulated",
 )
-_TEMPLATES = Templates(
-    {
-        TemplateName(type, channel, "en", part): "{{ words }}"
-        for type, channel in (
-            (RESET, Channel.EMAIL),
-            (RESET, Channel.SMS),
-            (ALERT, Channel.EMAIL),
-            (ALERT, Channel.SMS),
-            (CODE, Channel.SMS),
-            (NOTE, Channel.EMAIL),
-        )
-        for part in ((Part.SUBJECT, Part.TEXT) if channel is Channel.EMAIL else (Part.TEXT,))
-    }
-)
+_TEXTS = {
+    TemplateName(type, channel, "en", part): "{{ words }}"
+    for type, channel in (
+        (RESET, Channel.EMAIL),
+        (RESET, Channel.SMS),
+        (ALERT, Channel.EMAIL),
+        (ALERT, Channel.SMS),
+        (CODE, Channel.SMS),
+        (NOTE, Channel.EMAIL),
+    )
+    for part in ((Part.SUBJECT, Part.TEXT) if channel is Channel.EMAIL else (Part.TEXT,))
+}
+_TEMPLATES = Templates(_TEXTS)
 _SCHEMAS: dict[TypeName, object] = {type: {"type": "object"} for type in (RESET, ALERT, CODE, NOTE)}
 
 
@@ -109,6 +108,7 @@ LOADED = LoadedCatalogue(
     schemas=_SCHEMAS,
     templates=_TEMPLATES,
     rules=_RememberingRules(),
+    texts=_TEXTS,
 )
 
 

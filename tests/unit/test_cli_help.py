@@ -14,7 +14,19 @@ from services.cli.group import lastword
 from services.core.errors import Misconfigured, Retryable
 
 COMMANDS = (
-    *("up", "demo", "send", "show", "cancel", "check", "topics", "rebuild", "run", "sandbox"),
+    *(
+        "up",
+        "demo",
+        "send",
+        "show",
+        "cancel",
+        "check",
+        "what-if",
+        "topics",
+        "rebuild",
+        "run",
+        "sandbox",
+    ),
 )
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "command-line.md"
 
@@ -34,7 +46,7 @@ def test_the_overview_names_every_command_in_the_order_of_use() -> None:
 
 
 def test_the_guide_lists_the_same_commands() -> None:
-    listed = re.findall(r"^\| `(\w+)[^`]*` \|", GUIDE.read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| `([\w-]+)[^`]*` \|", GUIDE.read_text(), re.MULTILINE)
     assert tuple(listed[: len(COMMANDS)]) == COMMANDS
 
 

@@ -1,11 +1,9 @@
 """The data of ``lastword send``, as the shell gives it."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from click.testing import CliRunner, Result
 
-from services.cli.commands.send import data_of, deadline_of
+from services.cli.commands.send import data_of
 from services.cli.group import lastword
 from services.core.errors import Misconfigured
 
@@ -45,15 +43,3 @@ def test_somebody_has_to_be_reachable() -> None:
     result = _send("--data", "code=1")
     assert isinstance(result.exception, Misconfigured)
     assert str(result.exception) == "give --email, --phone or both"
-
-
-def test_a_deadline_is_a_time_with_its_zone_or_how_long_from_now() -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    assert deadline_of("1h30m", now) == now + timedelta(minutes=90)
-    assert deadline_of("2026-01-01T02:00:00+01:00", now) == now + timedelta(hours=1)
-
-
-@pytest.mark.parametrize("text", ["", "soon", "2026-01-01T02:00:00", "-5m"])
-def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(Misconfigured, match="--deadline"):
-        deadline_of(text, datetime(2026, 1, 1, tzinfo=UTC))

@@ -1,7 +1,5 @@
 """``lastword rebuild``: the tracker's tables from the log, to compare or to mend them."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -9,11 +7,10 @@ import msgspec
 from msgspec.structs import replace
 
 from services.cli.command import command
-from services.cli.endpoints import kafka_of, postgres_of, read_endpoints
+from services.cli.endpoints import kafka_of, postgres_of, running_catalogue
 from services.cli.failures import AGAIN
 from services.cli.options import (
     as_json,
-    catalogue_folder,
     catalogue_option,
     data_option,
     kafka_options,
@@ -22,7 +19,6 @@ from services.cli.options import (
 )
 from services.cli.output import errors, print_json
 from services.cli.rebuilt import print_report
-from services.core.errors import Retryable
 from services.runtime.logs import configure_logs
 from services.tracker.rebuild import opening
 
@@ -69,7 +65,7 @@ def rebuild(
         settings,
         kafka=kafka_of(settings.kafka, folder),
         postgres=postgres_of(settings.postgres, folder),
-        catalogue=_catalogue(catalogue, folder),
+        catalogue=running_catalogue(catalogue, folder),
     )
     work = opening.verify if verify else opening.rebuild
     report = work(settings, lambda line: errors.print(line, markup=False, soft_wrap=True))
@@ -79,11 +75,3 @@ def rebuild(
         print_report(report)
     if not report.equal:
         raise SystemExit(AGAIN)
-
-
-def _catalogue(given: Path | None, folder: Path) -> Path:
-    """The folder that is named, or else that of the engine which runs here."""
-    if given is None and not os.environ.get("LASTWORD_CATALOGUE"):
-        with suppress(Retryable):
-            given = Path(read_endpoints(folder).catalogue)
-    return catalogue_folder(given)

@@ -2,21 +2,19 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from datetime import datetime, timedelta
 
 import click
 import msgspec
 
 from services.cli.command import command
+from services.cli.moments import moment_ahead
 from services.cli.options import as_json
 from services.cli.output import console, print_json
 from services.cli.producer import Way, way_options
-from services.core.catalogue import parse_duration_ms
 from services.core.errors import Misconfigured
 from services.runtime.clock import utc_now
 
-__all__ = ["data_of", "deadline_of", "send"]
+__all__ = ["data_of", "send"]
 
 _EXAMPLES = """
 lastword send login_code --user u1 --email u1@example.test --data code=123456
@@ -82,7 +80,7 @@ def send(
             data=data,
             subject=subject,
             locale=locale,
-            deadline=None if deadline is None else deadline_of(deadline, utc_now()),
+            deadline=None if deadline is None else moment_ahead("--deadline", deadline, utc_now()),
             id=id,
         )
     if machine:
@@ -91,22 +89,6 @@ def send(
         console.print(f"[green]taken[/] {sent.id}", soft_wrap=True)
         console.print(f"key   {sent.key}", markup=False, soft_wrap=True)
         console.print(f"\nWhat became of it: lastword show {sent.id}", soft_wrap=True)
-
-
-def deadline_of(text: str, now: datetime) -> datetime:
-    """A time with its zone, or how long from ``now``; raises ``Misconfigured``."""
-    with suppress(Misconfigured):
-        return now + timedelta(milliseconds=parse_duration_ms(text, where="--deadline"))
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        raise Misconfigured(
-            f"--deadline {text}: write a time with its zone, as 2027-01-01T09:00:00+01:00, or how"
-            " long from now, as 15m"
-        )
-    return at
 
 
 def data_of(pairs: Sequence[str], text: str | None) -> Mapping[str, object]:
