@@ -30,7 +30,7 @@ from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.stretches import StretchReader
 from services.runtime.topics import create_topics
 
-_SHOP = Path(__file__).parents[1] / "examples" / "shop"
+SHOP = Path(__file__).parents[1] / "examples" / "shop"
 _LINE, _OTHER = 'give_up_after = "15m"', 'give_up_after = "5m"'
 _PARTITIONS = 12
 _AT_ONCE = 5_000
@@ -54,7 +54,7 @@ _DATA: dict[str, dict[str, object]] = {
 }
 
 
-def _requests(count: int, catalogue: Catalogue, codec: Codec) -> Iterator[OutRecord]:
+def requests(count: int, catalogue: Catalogue, codec: Codec) -> Iterator[OutRecord]:
     chance = Random(1)
     for number in range(count):
         type = list(_DATA)[number % len(_DATA)]
@@ -71,10 +71,10 @@ def _requests(count: int, catalogue: Catalogue, codec: Codec) -> Iterator[OutRec
         yield OutRecord(topic=requested(own.lane), key=key.encode(), value=codec.encode(event))
 
 
-def _fill(kafka: dict[str, str], requests: Iterator[OutRecord]) -> None:
+def fill(kafka: dict[str, str], records: Iterator[OutRecord]) -> None:
     create_topics(AdminClient(kafka), partitions=_PARTITIONS, replication=1)
     with closing(LogProducer(kafka, client_id="benchmark")) as producer:
-        while batch := list(islice(requests, _AT_ONCE)):
+        while batch := list(islice(records, _AT_ONCE)):
             producer.publish(batch)
 
 
@@ -92,16 +92,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
     given = parser.parse_args()
-    codec, shop = Codec(), load_catalogue(_SHOP)
+    codec, shop = Codec(), load_catalogue(SHOP)
     with tempfile.TemporaryDirectory() as folder, EmbeddedKafka(Path(folder) / "kafka") as kafka:
         file = Path(folder) / "lastword.toml"
-        file.write_text((_SHOP / "lastword.toml").read_text().replace(_LINE, _OTHER, 1))
+        file.write_text((SHOP / "lastword.toml").read_text().replace(_LINE, _OTHER, 1))
         properties = dict(kafka.client_properties)
-        _fill(properties, _requests(given.requests, shop.catalogue, codec))
+        fill(properties, requests(given.requests, shop.catalogue, codec))
         floor = _floor(properties, codec)
         began = time.monotonic()
         report = what_if(
-            properties, codec, shop, load_catalogue(_SHOP, file=file), since=None, examples=3
+            properties, codec, shop, load_catalogue(SHOP, file=file), since=None, examples=3
         )
         seconds = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,1 @@
+"""Routing that a business can rely on."""
