@@ -26,10 +26,13 @@ from services.core.identifiers import (
 from services.core.quota import LENGTH_US, Per, Quota
 
 __all__ = [
+    "DURATION",
+    "NAME",
     "Account",
     "Catalogue",
     "Lane",
     "NotificationType",
+    "RawCatalogue",
     "RouteLeg",
     "Supersede",
     "WhenUnknown",
@@ -135,7 +138,9 @@ class _Raw(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What all tables of the file share: a field that is not known is an error, with its path."""
 
 
-class _RawQuota(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RawQuota(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in a ``quota``."""
+
     per_second: int | None = None
     per_minute: int | None = None
     per_hour: int | None = None
@@ -143,40 +148,50 @@ class _RawQuota(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     jitter: str = "15ms"
 
 
-class _RawAccount(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RawAccount(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in ``[accounts.<name>]``."""
+
     provider: str
     concurrency: int = 32
     batch: int = 1
     timeout: str = "10s"
     settling: str | None = None
-    quota: _RawQuota | None = None
+    quota: RawQuota | None = None
     price: float = 0.0
     settings: dict[str, str] = {}
 
 
-class _RawLeg(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RawLeg(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in ``[[types.<name>.route]]``."""
+
     channel: Channel
     accounts: list[str]
     give_up_after: str | None = None
 
 
-class _RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in ``[types.<name>]``."""
+
     lane: Lane
     deadline: str
-    route: list[_RawLeg]
+    route: list[RawLeg]
     supersede: Supersede = Supersede.LATEST
     when_unknown: WhenUnknown = WhenUnknown.HOLD
 
 
-class _RawCatalogue(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    accounts: dict[str, _RawAccount]
-    types: dict[str, _RawType]
+class RawCatalogue(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    accounts: dict[str, RawAccount]
+    types: dict[str, RawType]
 
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(?:\d+(?:ms|s|m|h|d))+")
+#: regular expressions of a whole duration, and of a whole name
+DURATION, NAME = r"(?:\d+(?:ms|s|m|h|d))+", "[a-z][a-z0-9_-]{0,63}"
+_DURATION = re.compile(DURATION)
 _PART = re.compile(r"(\d+)(ms|s|m|h|d)")
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
+_NAME = re.compile(NAME)
 
 
 def parse_duration_ms(text: str, *, where: str) -> int:
@@ -191,7 +206,7 @@ def parse_catalogue(
 ) -> Catalogue:
     """The catalogue from its parsed file; raises ``Misconfigured`` with the path of the fault."""
     try:
-        raw = msgspec.convert(document, _RawCatalogue)
+        raw = msgspec.convert(document, RawCatalogue)
     except msgspec.ValidationError as error:
         raise Misconfigured(f"the catalogue: {error}") from error
     scaled = _Scale(time_scale)
@@ -214,7 +229,7 @@ class _Scale:
         return None if text is None else self.ms(text, where)
 
 
-def _account(name: str, raw: _RawAccount, scale: _Scale) -> Account:
+def _account(name: str, raw: RawAccount, scale: _Scale) -> Account:
     where = f"accounts.{_checked_name(name, 'accounts')}"
     if raw.concurrency < 1 or raw.batch < 1:
         raise Misconfigured(f"{where}: concurrency and batch are at least 1")
@@ -239,7 +254,7 @@ def _account(name: str, raw: _RawAccount, scale: _Scale) -> Account:
     )
 
 
-def _quota(raw: _RawQuota, batch: int, where: str) -> Quota:
+def _quota(raw: RawQuota, batch: int, where: str) -> Quota:
     """What the provider's clock counts: not scaled either."""
     told = {per: getattr(raw, f"per_{per}") for per in Per}
     limits = {per: limit for per, limit in told.items() if limit is not None}
@@ -262,7 +277,7 @@ def _shared(account: Account, types: Iterable[NotificationType]) -> Account:
 
 
 def _type(
-    name: str, raw: _RawType, accounts: Mapping[AccountName, Account], scale: _Scale
+    name: str, raw: RawType, accounts: Mapping[AccountName, Account], scale: _Scale
 ) -> NotificationType:
     where = f"types.{_checked_name(name, 'types')}"
     if not raw.route:
@@ -281,7 +296,7 @@ def _type(
 
 
 def _leg(
-    raw: _RawLeg, where: str, accounts: Mapping[AccountName, Account], scale: _Scale
+    raw: RawLeg, where: str, accounts: Mapping[AccountName, Account], scale: _Scale
 ) -> RouteLeg:
     unknown = [name for name in raw.accounts if name not in accounts]
     if unknown or not raw.accounts:

@@ -30,15 +30,23 @@ Sources = Mapping[TemplateName, str]
 
 
 class Problem(Struct, frozen=True, order=True):
-    """Something to be changed. ``where``: a file, and the field or line in it."""
+    """Something to be changed. ``where``: a file, and the field in it."""
 
     where: str
     detail: str
     #: a warning may be meant so; an error cannot work
     is_error: bool = True
+    #: of the file, from 1, where that is known
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """``where`` with its line, as editors and terminals follow it."""
+        file, sep, field = self.where.partition(": ")
+        return self.where if self.line is None else f"{file}:{self.line}{sep}{field}"
 
     def __str__(self) -> str:
-        return f"{'error' if self.is_error else 'warning'}: {self.where}: {self.detail}"
+        return f"{'error' if self.is_error else 'warning'}: {self.place}: {self.detail}"
 
 
 def check(

@@ -6,13 +6,15 @@ in it; ``lastword check`` names everything that is wrong at once.
 """
 
 import json
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.core.catalogue import Catalogue, parse_catalogue
 from services.core.checking import Problem, check
@@ -21,6 +23,7 @@ from services.core.events import Channel
 from services.core.identifiers import TypeName
 from services.core.ports import Capabilities
 from services.core.templates import Part, TemplateName, Templates
+from services.core.toml_lines import line_of
 from services.core.validation import Rules
 
 __all__ = ["CATALOGUE_FILE", "LoadedCatalogue", "check_catalogue", "load_catalogue"]
@@ -30,6 +33,8 @@ _SCHEMA = ".schema.json"
 _NAMING = "no template's name; write <type>/<channel>.<locale>.<part>, the parts: " + ", ".join(
     Part
 )
+_UNNAMED = re.compile(r"the catalogue: (?P<what>.*) - at `\$\.\w+\[\.\.\.\](?P<rest>.*)`", re.S)
+_AT_LINE = re.compile(r"\(at line (?P<line>\d+), column \d+\)")
 T = TypeVar("T")
 
 
@@ -60,6 +65,8 @@ class LoadedCatalogue(Struct, frozen=True, kw_only=True):
 class _Folder(Struct, frozen=True):
     """What stands in the files, read but not yet judged."""
 
+    #: of ``lastword.toml``
+    text: str
     document: Mapping[str, object]
     schemas: Mapping[TypeName, object]
     sources: Mapping[TemplateName, str]
@@ -80,7 +87,7 @@ def load_catalogue(
     catalogue = _parsed(own.name, read.document, version, time_scale, problems)
     if catalogue is not None:
         problems += check(catalogue, read.schemas, read.sources)
-    errors = [str(problem) for problem in problems if problem.is_error]
+    errors = [str(p) for p in _with_lines(problems, own.name, read.text) if p.is_error]
     if errors or catalogue is None:
         raise Misconfigured("\n".join([f"{folder}: the catalogue cannot be used", *errors]))
     templates = Templates(read.sources)
@@ -100,11 +107,12 @@ def check_catalogue(folder: Path, providers: Mapping[str, Capabilities]) -> list
     catalogue = _parsed(CATALOGUE_FILE, read.document, "check", 1.0, problems)
     if catalogue is not None:
         problems += check(catalogue, read.schemas, read.sources, providers)
-    return problems
+    return _with_lines(problems, CATALOGUE_FILE, read.text)
 
 
 def _read(folder: Path, file: Path, problems: list[Problem]) -> _Folder:
-    document = _attempt(file, file.parent, _toml, problems)
+    whole = _attempt(file, file.parent, str, problems)
+    document = None if whole is None else _attempt(file, file.parent, _toml, problems)
     schemas: dict[TypeName, object] = {}
     for path in sorted((folder / "types").glob(f"*{_SCHEMA}")):
         schema = _attempt(path, folder, json.loads, problems)
@@ -118,7 +126,7 @@ def _read(folder: Path, file: Path, problems: list[Problem]) -> _Folder:
             problems.append(Problem(path.relative_to(folder).as_posix(), _NAMING))
         elif text is not None:
             sources[name] = text
-    return _Folder(document or {}, schemas, sources)
+    return _Folder(whole or "", document or {}, schemas, sources)
 
 
 def _is_template(path: Path) -> bool:
@@ -180,18 +188,36 @@ def _each_fault(document: Mapping[str, object]) -> list[str]:
     accounts, types = document.get("accounts"), document.get("types")
     if not isinstance(accounts, dict) or not isinstance(types, dict):
         return []
-    alone = [{"accounts": {name: account}, "types": {}} for name, account in accounts.items()]
     sound = {name: {"provider": ""} for name in accounts}
-    alone += [{"accounts": sound, "types": {name: type}} for name, type in types.items()]
-    return [fault for part in alone if (fault := _fault(part))]
+    faults = [_fault("accounts", name, {name: one}, {}) for name, one in accounts.items()]
+    faults += [_fault("types", name, sound, {name: one}) for name, one in types.items()]
+    return [fault for fault in faults if fault]
 
 
-def _fault(document: Mapping[str, object]) -> str | None:
+def _fault(table: str, name: str, accounts: object, types: object) -> str | None:
+    """What is wrong with this one of the table, under its path."""
     try:
-        parse_catalogue(document, version="")
+        parse_catalogue({"accounts": accounts, "types": types}, version="")
     except Misconfigured as error:
-        return str(error)
+        # msgspec does not name the key of a mapping, and there is one only
+        told = _UNNAMED.fullmatch(str(error))
+        return f"{table}.{name}{told['rest']}: {told['what']}" if told else str(error)
     return None
+
+
+def _with_lines(problems: Iterable[Problem], file: str, text: str) -> list[Problem]:
+    """Each problem of the file with its line, where its path or its words tell."""
+    return [
+        replace(p, line=_line(p, text)) if p.where.partition(": ")[0] == file else p
+        for p in problems
+    ]
+
+
+def _line(problem: Problem, text: str) -> int | None:
+    path = problem.where.partition(": ")[2] or problem.detail.partition(": ")[0]
+    if found := _AT_LINE.search(problem.detail):
+        return int(found["line"])
+    return line_of(text, path)
 
 
 def _version(folder: Path, file: Path, time_scale: float) -> str:

@@ -61,7 +61,7 @@ def test_a_folder_without_a_catalogue_says_what_is_looked_for(tmp_path: Path) ->
 def test_a_slip_in_the_file_is_named_by_its_line(shop: Path) -> None:
     change(shop / "lastword.toml", 'provider = "mailgun"', "provider = mailgun")
     assert only(shop).where == "lastword.toml"
-    assert "at line 9" in only(shop).detail
+    assert (only(shop).line, only(shop).place) == (9, "lastword.toml:9")
 
 
 def test_every_fault_of_the_file_is_told_at_once(shop: Path) -> None:
@@ -69,9 +69,9 @@ def test_every_fault_of_the_file_is_told_at_once(shop: Path) -> None:
     change(shop / "lastword.toml", 'lane = "bulk"', 'lane = "slow"')
     change(shop / "lastword.toml", "batch = 100", "batch = 0")
     told = "\n".join(map(str, problems(shop)))
-    assert "login_code" in told
-    assert "types[...].lane" in told
-    assert "accounts.postmark-broadcast" in told
+    assert "lastword.toml:40: types.login_code.deadline: 'soon'" in told
+    assert "lastword.toml:60: types.campaign.lane: Invalid enum value 'slow'" in told
+    assert "lastword.toml:13: accounts.postmark-broadcast" in told
 
 
 @pytest.mark.parametrize(

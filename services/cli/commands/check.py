@@ -10,6 +10,7 @@ from services.cli.command import command
 from services.cli.failures import CHANGE
 from services.cli.options import as_json, catalogue_folder
 from services.cli.output import console, print_json
+from services.core.catalogue_schema import catalogue_schema
 from services.core.checking import Problem
 from services.providers import PROVIDERS
 from services.runtime.catalogue import check_catalogue, load_catalogue
@@ -20,19 +21,24 @@ _EXAMPLES = """
 lastword check
 lastword check examples/shop
 lastword check --strict --json my/catalogue
+lastword check --schema > lastword.schema.json
 """
 
 
 @command(_EXAMPLES)
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option("--strict", is_flag=True, help="Count warnings as errors.")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of lastword.toml, for editors.")
 @as_json
-def check(folder: Path | None, strict: bool, machine: bool) -> None:
+def check(folder: Path | None, strict: bool, schema: bool, machine: bool) -> None:
     """Find what is wrong with the catalogue in FOLDER: lastword.toml, types/ and templates/.
 
     Errors keep services from starting; warnings may be meant so. Nothing else is needed for it:
     no Kafka, no database, no secrets. Exit code 2 if there is an error.
     """
+    if schema:
+        print_json(catalogue_schema())
+        return
     where = catalogue_folder(None) if folder is None else folder
     capabilities = {name: provider.capabilities for name, provider in PROVIDERS.items()}
     problems = sorted(check_catalogue(where, capabilities))
@@ -57,7 +63,7 @@ def _show(folder: Path, problems: Sequence[Problem], lanes: Mapping[str, str]) -
     for problem in problems:
         colour, word = ("red", "error") if problem.is_error else ("yellow", "warning")
         console.print(f"[{colour}]{word}[/]: ", end="")
-        console.print(f"{problem.where}: {problem.detail}", markup=False, soft_wrap=True)
+        console.print(f"{problem.place}: {problem.detail}", markup=False, soft_wrap=True)
     errors = sum(problem.is_error for problem in problems)
     if errors:
         told = f"{_count(errors, 'error')}, {_count(len(problems) - errors, 'warning')}"

@@ -1,0 +1,82 @@
+"""The JSON Schema of ``lastword.toml``, for editors that complete and check while one writes."""
+
+from typing import Any
+
+import msgspec
+
+from services.core.catalogue import DURATION, NAME, RawCatalogue
+
+__all__ = ["catalogue_schema"]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_DURATION = "A duration: 90s, 15m, 1h30m."
+_DURATIONS = ("timeout", "settling", "jitter", "deadline", "give_up_after")
+#: what each field means, by its table
+_WORDS: dict[str, dict[str, str]] = {
+    "RawCatalogue": {
+        "accounts": "The accounts at providers, by name. Secrets come from the environment.",
+        "types": "The kinds of notification, by name.",
+    },
+    "RawAccount": {
+        "provider": "Whose account it is, as `lastword check` knows them.",
+        "concurrency": "Requests in flight at once, per dispatch process.",
+        "batch": "Messages in one request, where the provider has a batch call.",
+        "timeout": "Of a whole request, from its first byte to the last of the reply.",
+        "settling": "How long the provider may take to show a message that it took.",
+        "quota": "What the provider allows in any such time; without it, as much as we like.",
+        "price": "Of one message, or one segment of a text, in whatever money one counts.",
+        "settings": "The provider's own: sender address, message stream, domain.",
+    },
+    "RawQuota": {
+        "per_second": "At the most so many in any second, by the provider's clock.",
+        "per_minute": "In any minute.",
+        "per_hour": "In any hour.",
+        "per_day": "In any day.",
+        "jitter": "How far deliveries to the provider may spread.",
+    },
+    "RawType": {
+        "lane": "Which topics and consumers it has; a type stays in its lane for good.",
+        "deadline": "From the request on; after that it is dropped rather than sent.",
+        "route": "The ways to reach somebody, one after the other.",
+        "supersede": "latest: a newer one of the key takes the place of one that waits.",
+        "when_unknown": "What becomes of an attempt that nobody can find: held, or repeated.",
+    },
+    "RawLeg": {
+        "channel": "How a person is reached.",
+        "accounts": "To be tried in this order.",
+        "give_up_after": "How long none of them may work before the next leg has its turn.",
+    },
+}
+
+
+def catalogue_schema() -> dict[str, Any]:
+    """A document of draft 2020-12, made from the structs that read the file."""
+    (reference,), parts = msgspec.json.schema_components(
+        [RawCatalogue], ref_template="#/$defs/{name}"
+    )
+    for name, words in _WORDS.items():
+        for field, meaning in words.items():
+            parts[name]["properties"][field]["description"] = meaning
+        parts[name].pop("title", None)
+    for name, field in _durations(parts):
+        _narrow(parts[name]["properties"][field], {"pattern": f"^{DURATION}$"}, _DURATION)
+    for table in ("accounts", "types"):
+        parts["RawCatalogue"]["properties"][table]["propertyNames"] = {"pattern": f"^{NAME}$"}
+    return {"$schema": _DIALECT, "title": "lastword.toml", **reference, "$defs": parts}
+
+
+def _durations(parts: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (name, field)
+        for name, part in parts.items()
+        for field in part.get("properties", {})
+        if field in _DURATIONS
+    ]
+
+
+def _narrow(field: dict[str, Any], more: dict[str, Any], words: str) -> None:
+    """Its texts are to be like this; that it may be missing stays."""
+    field["description"] = f"{field['description']} {words}"
+    for option in field.get("anyOf", [field]):
+        if option.get("type") == "string":
+            option.update(more)
