@@ -40,8 +40,9 @@ _DATA: dict[str, dict[str, object]] = {
     "login_code": {"code": "123456"},
     "order_shipped": {
         "name": "Ada",
-        "order": "17",
-        "items": [{"name": "Lamp", "quantity": 1}],
+        "order": "ORDER-17",
+        "items": [{"title": "Lamp", "quantity": 1}],
+        "arrives_on": "2027-01-04",
         "tracking_url": f"{_URL}track/1",
     },
     "campaign": {
