@@ -13,11 +13,11 @@ from services.dispatch.process import Dispatch, Outside
 from services.dispatch.sender import HttpSender
 from services.providers import PROVIDERS
 from services.runtime.access import build_accesses
-from services.runtime.catalogue import load_catalogue
+from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.chance import SystemChance
 from services.runtime.clock import SystemClock
 from services.runtime.codec import Codec
-from services.runtime.deployed import inspect_log
+from services.runtime.deployed import DeployedLog, inspect_log
 from services.runtime.ledger.past_log import KafkaPast
 from services.runtime.ledger.postgres import PostgresLedger
 from services.runtime.ledger.restore import Restorer
@@ -26,6 +26,7 @@ from services.runtime.logs import get_logger
 from services.runtime.monitoring import Monitoring
 from services.runtime.process import tell_address
 from services.runtime.producer import LogProducer
+from services.runtime.reloading import Catalogues, serve_each
 from services.runtime.settings import Settings
 from services.runtime.source import OpenSource, Ownership, RecordSource
 
@@ -39,7 +40,18 @@ _MARGIN_MS = 1_000
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Dispatch until told to stop; raises ``Misconfigured`` or ``Retryable`` if it cannot start."""
     log = await asyncio.to_thread(inspect_log, settings.kafka)
-    loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
+    catalogues = Catalogues(
+        settings.catalogue,
+        time_scale=settings.time_scale,
+        require=lambda loaded: build_accesses(loaded.catalogue, PROVIDERS, settings),
+    )
+    await serve_each(catalogues, stop, partial(_serve, settings, log))
+
+
+async def _serve(
+    settings: Settings, log: DeployedLog, loaded: LoadedCatalogue, stop: asyncio.Event
+) -> None:
+    """By one catalogue, until told to stop."""
     accesses = build_accesses(loaded.catalogue, PROVIDERS, settings)
     clock = SystemClock()
     async with AsyncExitStack() as stack:

@@ -45,6 +45,10 @@ class Api:
         self._keys = keys
         self._under_way = 0
 
+    def use(self, decider: Decider) -> None:
+        """Judge by this one from the next call on."""
+        self._decider = decider
+
     def routes(self) -> list[web.RouteDef]:
         return [
             web.post("/v1/notifications", self.one),

@@ -19,13 +19,14 @@ from services.ingest.decide import Decider
 from services.ingest.draining import Draining
 from services.ingest.openapi import describe
 from services.ingest.pages import Pages
-from services.runtime.catalogue import LoadedCatalogue, load_catalogue
+from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.codec import Codec
 from services.runtime.http_logs import http_logger
-from services.runtime.logs import get_logger
+from services.runtime.logs import get_logger, kafka_logger
 from services.runtime.monitoring import split_bind
 from services.runtime.process import run_service, tell_address
 from services.runtime.producer import LogProducer
+from services.runtime.reloading import Catalogues
 from services.runtime.settings import Settings
 from services.runtime.topics import require_topics
 
@@ -36,35 +37,53 @@ _ANSWERED_WITHIN_S = 15.0
 _READY_WITHIN_S = 2.0
 #: for those who go on sending what was refused by its size
 _LINGER_S = 2.0
+#: more than a router takes to see a change
+_AFTER_ROUTERS_S = 6.0
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until ``stop`` is set. Raises ``Misconfigured`` before it listens, or ``Retryable``."""
     host, port = split_bind(settings.ingest_bind)
     keys = Keys(settings.api_keys, host)
-    loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
-    admin = AdminClient(dict(settings.kafka))
+    catalogues = Catalogues(settings.catalogue, time_scale=settings.time_scale)
+    admin = AdminClient(dict(settings.kafka), logger=kafka_logger())
     await asyncio.to_thread(require_topics, admin)
     codec = await asyncio.to_thread(Codec, settings.registry)
     producer = LogProducer(
         settings.kafka, client_id="lastword-ingest", timeout_s=_ACKNOWLEDGED_WITHIN_S
     )
+    api = Api(_decider(catalogues.loaded), producer, codec, keys)
+    pages = Pages(_description(settings, catalogues.loaded), _ready(admin))
+    following = asyncio.create_task(_follow(settings, catalogues, api, pages))
     try:
-        decider = Decider(loaded.catalogue, loaded.rules)
-        app = _application(settings, loaded, admin, Api(decider, producer, codec, keys))
-        await _listen(settings, app, (host, port), stop)
+        await _listen(settings, _application(api, pages), (host, port), stop)
     finally:
+        following.cancel()
         await asyncio.to_thread(producer.close)
 
 
-def _application(
-    settings: Settings, loaded: LoadedCatalogue, admin: AdminClient, api: Api
-) -> web.Application:
-    description = describe(loaded.catalogue, loaded.schemas, keyed=bool(settings.api_keys))
+async def _follow(settings: Settings, catalogues: Catalogues, api: Api, pages: Pages) -> None:
+    """Take what is new a moment after the routers, which would bury what they do not know yet."""
+    while True:
+        loaded = await catalogues.next()
+        await asyncio.sleep(_AFTER_ROUTERS_S)
+        api.use(_decider(loaded))
+        pages.use(_description(settings, loaded))
+
+
+def _decider(loaded: LoadedCatalogue) -> Decider:
+    return Decider(loaded.catalogue, loaded.rules)
+
+
+def _description(settings: Settings, loaded: LoadedCatalogue) -> dict[str, object]:
+    return describe(loaded.catalogue, loaded.schemas, keyed=bool(settings.api_keys))
+
+
+def _application(api: Api, pages: Pages) -> web.Application:
     app = web.Application(middlewares=[as_problems], client_max_size=MAX_BATCH_BYTES)
     app.on_response_prepare.append(_plain_headers)
     app.add_routes(api.routes())
-    app.add_routes(Pages(description, _ready(admin)).routes())
+    app.add_routes(pages.routes())
     return app
 
 

@@ -41,6 +41,10 @@ class Pages:
         self._description = msgspec.json.encode(description)
         self._ready = ready
 
+    def use(self, description: dict[str, object]) -> None:
+        """Show this one from now on."""
+        self._description = msgspec.json.encode(description)
+
     def routes(self) -> list[web.RouteDef]:
         assets = [web.get(f"/docs/{name}", _file(Path(swagger_ui_path, name))) for name in _ASSETS]
         return [

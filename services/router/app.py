@@ -13,7 +13,7 @@ from services.core.groups import ROUTER
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
 from services.core.topics import requested
 from services.router.decide import Dead, Event, Moved, Output, Passed, Routed, route
-from services.runtime.catalogue import LoadedCatalogue, load_catalogue
+from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.codec import Codec
 from services.runtime.consumer import LogConsumer, run_stream
 from services.runtime.dead_letters import dead_letter
@@ -23,6 +23,7 @@ from services.runtime.metrics import DEAD_LETTERS, MISPLACED, ROUTED
 from services.runtime.monitoring import Monitoring
 from services.runtime.process import tell_address
 from services.runtime.producer import LogProducer, OutRecord
+from services.runtime.reloading import Catalogues
 from services.runtime.settings import Settings
 
 __all__ = ["Router", "serve"]
@@ -35,6 +36,10 @@ class Router:
         self._loaded = loaded
         self._codec = codec
         self._partitions = partitions
+
+    def use(self, loaded: LoadedCatalogue) -> None:
+        """Decide by this one from the next record on. From any thread."""
+        self._loaded = loaded
 
     def decide(self, records: Sequence[Record]) -> list[OutRecord]:
         """All that follows from a batch, in its order."""
@@ -109,8 +114,8 @@ def _buried(record: Record, dead: Dead) -> OutRecord:
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Route until told to stop; raises ``Misconfigured`` where it cannot start."""
     log = inspect_log(settings.kafka)
-    loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
-    router = Router(loaded, Codec(settings.registry), log.partitions)
+    catalogues = Catalogues(settings.catalogue, time_scale=settings.time_scale)
+    router = Router(catalogues.loaded, Codec(settings.registry), log.partitions)
     producer = LogProducer(settings.kafka, client_id="lastword-router")
     topics = [requested(lane) for lane in Lane]
     consumer = LogConsumer(settings.kafka, group=ROUTER, topics=topics, topic_ids=log.ids)
@@ -121,14 +126,21 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     stream = asyncio.create_task(
         asyncio.to_thread(run_stream, consumer, producer, router.decide, halt)
     )
+    following = asyncio.create_task(_follow(catalogues, router))
     try:
-        await _first(stream, asyncio.create_task(stop.wait()))
+        await _first(stream, following, asyncio.create_task(stop.wait()))
     finally:
+        following.cancel()
         halt.set()
         await stream
         await asyncio.to_thread(consumer.close)
         await asyncio.to_thread(producer.close)
         monitoring.close()
+
+
+async def _follow(catalogues: Catalogues, router: Router) -> None:
+    while True:
+        router.use(await catalogues.next())
 
 
 async def _first(*tasks: asyncio.Task[object]) -> None:

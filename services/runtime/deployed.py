@@ -9,6 +9,7 @@ from msgspec import Struct
 from services.core.catalogue import Lane
 from services.core.errors import Retryable
 from services.core.topics import requested
+from services.runtime.logs import kafka_logger
 from services.runtime.topics import require_topics, topic_ids
 
 __all__ = ["DeployedLog", "inspect_log", "partitions_of"]
@@ -27,7 +28,7 @@ class DeployedLog(Struct, frozen=True, kw_only=True):
 
 def inspect_log(kafka: Mapping[str, str]) -> DeployedLog:
     """Raises ``Misconfigured`` on a wrong layout, ``Retryable`` where Kafka does not answer."""
-    admin = AdminClient(dict(kafka))
+    admin = AdminClient(dict(kafka), logger=kafka_logger())
     try:
         require_topics(admin)
     except KafkaException as error:

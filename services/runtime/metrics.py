@@ -4,6 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
     "ATTEMPTS",
+    "CATALOGUE",
     "CLAIMS_REFUSED",
     "CLOCKS_APART",
     "CLOSED",
@@ -64,6 +65,7 @@ RECEIPTS = Counter("lastword_receipts_total", "Webhook events taken.", ["account
 WEBHOOKS_REFUSED = Counter(
     "lastword_webhooks_refused_total", "Webhook calls not taken.", ["account", "cause"]
 )
+CATALOGUE = Gauge("lastword_catalogue", "1 for the version that is in use.", ["version"])
 LAG = Gauge("lastword_consumer_lag", "Records not read yet.", ["group", "topic", "partition"])
 LOG_LEFT = Gauge(
     "lastword_log_left_seconds",

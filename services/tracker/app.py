@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 
 from aiohttp import web
 
@@ -16,7 +17,7 @@ from services.core.ledger import SweptLedger
 from services.core.ports import Access
 from services.providers import PROVIDERS
 from services.runtime.access import build_accesses
-from services.runtime.catalogue import LoadedCatalogue, load_catalogue
+from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.clock import boot_seconds, utc_now
 from services.runtime.codec import Codec
 from services.runtime.deployed import DeployedLog, inspect_log
@@ -28,6 +29,7 @@ from services.runtime.monitoring import split_bind
 from services.runtime.postgres import migrate
 from services.runtime.process import tell_address
 from services.runtime.producer import LogProducer
+from services.runtime.reloading import Catalogues, serve_each
 from services.runtime.settings import Settings
 from services.tracker.access import Keys
 from services.tracker.asking import HttpAsker
@@ -53,13 +55,30 @@ _ANSWERED_WITHIN_S = 10.0
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Track until told to stop; raises ``Misconfigured`` or ``Retryable`` if it cannot start."""
-    host, port = split_bind(settings.tracker_bind)
+    host, _ = split_bind(settings.tracker_bind)
     keys = Keys(settings.api_keys, host)
-    loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
-    accesses = build_accesses(loaded.catalogue, PROVIDERS, settings)
+    catalogues = Catalogues(
+        settings.catalogue,
+        time_scale=settings.time_scale,
+        require=lambda loaded: build_accesses(loaded.catalogue, PROVIDERS, settings),
+    )
     log = await asyncio.to_thread(inspect_log, settings.kafka)
     await asyncio.to_thread(migrate, settings.postgres, "services.tracker")
     codec = await asyncio.to_thread(Codec, settings.registry)
+    await serve_each(catalogues, stop, partial(_serve, settings, log, codec, keys))
+
+
+async def _serve(
+    settings: Settings,
+    log: DeployedLog,
+    codec: Codec,
+    keys: Keys,
+    loaded: LoadedCatalogue,
+    stop: asyncio.Event,
+) -> None:
+    """By one catalogue, until told to stop."""
+    host, port = split_bind(settings.tracker_bind)
+    accesses = build_accesses(loaded.catalogue, PROVIDERS, settings)
     async with AsyncExitStack() as stack:
         producer = LogProducer(
             settings.kafka, client_id="lastword-tracker", timeout_s=_ACKNOWLEDGED_WITHIN_S

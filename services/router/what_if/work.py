@@ -18,6 +18,7 @@ from services.router.what_if.tally import Report, Tally
 from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.codec import Codec
 from services.runtime.deployed import partitions_of
+from services.runtime.logs import kafka_logger
 from services.runtime.stretches import StretchReader
 from services.runtime.topics import topic_ids
 
@@ -42,7 +43,7 @@ def what_if(
     Raises ``Misconfigured`` where there are no such topics, ``Retryable`` where Kafka does not
     answer.
     """
-    admin = AdminClient(dict(kafka))
+    admin = AdminClient(dict(kafka), logger=kafka_logger())
     ids = topic_ids(admin, [*_REQUESTED, ATTEMPTS])
     partitions = partitions_of(admin)
     first, second = (

@@ -11,6 +11,7 @@ from services.core.errors import Retryable
 from services.runtime.catalogue import load_catalogue
 from services.runtime.codec import Codec
 from services.runtime.deployed import inspect_log
+from services.runtime.logs import kafka_logger
 from services.runtime.postgres import LIVENESS, migrate
 from services.runtime.producer import LogProducer
 from services.runtime.settings import Settings
@@ -50,7 +51,7 @@ def _opened(
     loaded = load_catalogue(settings.catalogue, time_scale=settings.time_scale)
     reading = Reading(Codec(settings.registry), loaded.catalogue, loaded.rules, log.partitions)
     topic_ids = {topic: log.ids[topic] for topic in READ}
-    kept = kept_for(AdminClient(dict(settings.kafka)), READ)
+    kept = kept_for(AdminClient(dict(settings.kafka), logger=kafka_logger()), READ)
     try:
         with (
             psycopg.connect(settings.postgres, autocommit=True, **LIVENESS) as connection,
