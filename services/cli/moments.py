@@ -3,7 +3,7 @@
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from services.core.catalogue import parse_duration_ms
+from services.core.catalogue_file import parse_duration_ms
 from services.core.errors import Misconfigured
 
 __all__ = ["moment_ago", "moment_ahead"]

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from services.core.catalogue import DURATION, NAME, RawCatalogue
+from services.core.catalogue_file import DURATION, NAME, RawCatalogue
 
 __all__ = ["catalogue_schema"]
 

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 from msgspec import field
 
-from services.core.catalogue import parse_duration_ms
+from services.core.catalogue_file import parse_duration_ms
 from services.core.errors import Misconfigured, PoisonEvent
 from services.core.events import Channel, ReceiptKind
 from services.core.outcomes import Outcome, OutcomeKind

@@ -16,7 +16,8 @@ from typing import TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.core.catalogue import Catalogue, parse_catalogue
+from services.core.catalogue import Catalogue
+from services.core.catalogue_file import parse_catalogue
 from services.core.checking import Problem, check
 from services.core.errors import Misconfigured
 from services.core.events import Channel

@@ -3,7 +3,7 @@
 import msgspec
 from msgspec.structs import replace
 
-from services.core.catalogue import parse_catalogue
+from services.core.catalogue_file import parse_catalogue
 from services.core.events import Channel, NotificationRequested
 from services.core.identifiers import AccountName, TypeName
 from services.core.ports import Access

@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.core.catalogue import (
-    Catalogue,
-    Lane,
-    Supersede,
-    WhenUnknown,
-    parse_catalogue,
-    parse_duration_ms,
-)
+from services.core.catalogue import Catalogue, Lane, Supersede, WhenUnknown
+from services.core.catalogue_file import parse_catalogue, parse_duration_ms
 from services.core.errors import Misconfigured
 from services.core.events import Channel
 from services.core.identifiers import AccountName, NotificationId, TypeName

@@ -4,7 +4,7 @@ import socket
 from pathlib import Path
 
 from services.cli.wiring import Binds, ready_url, with_sandbox
-from services.core.catalogue import parse_catalogue
+from services.core.catalogue_file import parse_catalogue
 from services.runtime.settings import Settings, read_settings
 
 SETTINGS = Settings(kafka={"bootstrap.servers": "k:9092"}, postgres="p", catalogue=Path("/c c"))

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from services.core.catalogue import Lane, parse_catalogue
+from services.core.catalogue import Lane
+from services.core.catalogue_file import parse_catalogue
 from services.core.errors import PoisonEvent
 from services.core.events import Addresses, NotificationCancelled, NotificationRequested
 from services.core.identifiers import NotificationId, id_from_origin
