@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 
+from services.core.catalogue_schema import catalogue_schema
 from services.core.layout import layout
 from services.core.lifecycle import mermaid
 from services.providers import PROVIDERS
@@ -13,11 +14,33 @@ __all__ = ["BLOCKS", "TOPICS", "between", "topics_file"]
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+CATALOGUE = ROOT / "docs" / "guide" / "catalogue.md"
 TOPICS = ROOT / "deploy" / "topics.json"
-#: by marker, what stands between ``<!-- marker -->`` and ``<!-- /marker -->``
+
+
+def _fields(table: str) -> str:
+    """What may stand in a table of ``lastword.toml``."""
+    part = catalogue_schema()["$defs"][table]
+    rows = [
+        f"| `{name}` | {_default(field, name in part['required'])} | {field['description']} |"
+        for name, field in part["properties"].items()
+    ]
+    return "\n".join(["| field | by default | |", "|---|---|---|", *rows])
+
+
+def _default(field: dict[str, object], is_required: bool) -> str:
+    default = field.get("default")
+    return "needed" if is_required else "" if default in (None, {}) else f"`{default}`"
+
+
+#: by file and marker, what stands between ``<!-- marker -->`` and ``<!-- /marker -->``
 BLOCKS = {
-    "lifecycle": f"```mermaid\n{mermaid()}\n```",
-    "providers": markdown(PROVIDERS),
+    (README, "lifecycle"): f"```mermaid\n{mermaid()}\n```",
+    (README, "providers"): markdown(PROVIDERS),
+    (CATALOGUE, "account"): _fields("RawAccount"),
+    (CATALOGUE, "quota"): _fields("RawQuota"),
+    (CATALOGUE, "type"): _fields("RawType"),
+    (CATALOGUE, "leg"): _fields("RawLeg"),
 }
 
 
@@ -37,11 +60,10 @@ def topics_file(replication: int = 3) -> bytes:
 
 
 def main() -> None:
-    text = README.read_text("utf-8")
-    for marker, block in BLOCKS.items():
+    for (file, marker), block in BLOCKS.items():
+        text = file.read_text("utf-8")
         start, end = between(text, marker)
-        text = f"{text[:start]}\n{block}\n{text[end:]}"
-    README.write_text(text, "utf-8")
+        file.write_text(f"{text[:start]}\n{block}\n{text[end:]}", "utf-8")
     TOPICS.write_bytes(topics_file())
 
 

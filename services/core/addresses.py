@@ -15,7 +15,7 @@ import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from phonenumbers import NumberParseException, PhoneNumberType
 
-__all__ = ["email_fault", "phone_fault", "unclean"]
+__all__ = ["country_of", "email_fault", "is_country", "phone_fault", "unclean"]
 
 # control, format (bidi, zero width), surrogate and separator characters, as categories cannot
 # be named in a pattern
@@ -54,6 +54,24 @@ def email_fault(address: str) -> str | None:
     except EmailNotValidError:
         return "is no email address that can be written to"
     return None if "." in address.rpartition("@")[2] else "needs a domain with a dot"
+
+
+def country_of(number: str) -> str | None:
+    """The country of a number in E.164, in ISO 3166's two letters; None where it has none.
+
+    Of one that is not assigned, the first of those that share its country code.
+    """
+    try:
+        parsed = phonenumbers.parse(number)
+    except NumberParseException:
+        return None
+    code = parsed.country_code or 0
+    own = phonenumbers.region_code_for_number(parsed)
+    return own or phonenumbers.region_code_for_country_code(code)
+
+
+def is_country(letters: str) -> bool:
+    return letters in phonenumbers.SUPPORTED_REGIONS
 
 
 def phone_fault(number: str) -> str | None:

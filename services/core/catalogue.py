@@ -24,6 +24,7 @@ __all__ = [
     "Catalogue",
     "Lane",
     "NotificationType",
+    "Prefer",
     "RouteLeg",
     "Supersede",
     "WhenUnknown",
@@ -55,6 +56,15 @@ class WhenUnknown(StrEnum):
     REPEAT = "repeat"
 
 
+class Prefer(StrEnum):
+    """Which account of a leg is tried first."""
+
+    #: as they are listed
+    LISTED = "listed"
+    #: by their price, in the country of a phone number
+    CHEAPEST = "cheapest"
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """One account at one provider. Its secrets come from the environment, never from here."""
 
@@ -72,8 +82,19 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     quota: Quota | None = None
     #: of one message, or of one segment of a text, in whatever money one counts
     price: float = 0.0
+    #: by country (ISO 3166: DE, US), where it is another
+    prices: Mapping[str, float] = {}
+    #: a text goes to numbers of these alone; None: to all
+    countries: frozenset[str] | None = None
     #: the provider's own: sender address, message stream, domain, account SID, ...
     settings: Mapping[str, str] = {}
+
+    def sends_to(self, country: str | None) -> bool:
+        """Whether it may be used for that country; None: not for any in particular."""
+        return self.countries is None or country is None or country in self.countries
+
+    def price_in(self, country: str | None) -> float:
+        return self.price if country is None else self.prices.get(country, self.price)
 
 
 class RouteLeg(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +103,9 @@ class RouteLeg(msgspec.Struct, frozen=True, kw_only=True):
     channel: Channel
     accounts: tuple[AccountName, ...]
     give_up_after_ms: int | None = None
+    prefer: Prefer = Prefer.LISTED
+    #: how often each is the first, beside the others; empty: nothing is left to chance
+    weights: Mapping[AccountName, int] = {}
 
 
 class NotificationType(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,12 +10,13 @@ from math import isfinite
 import msgspec
 from msgspec.structs import replace
 
-from services.core.addresses import unclean
+from services.core.addresses import is_country, unclean
 from services.core.catalogue import (
     Account,
     Catalogue,
     Lane,
     NotificationType,
+    Prefer,
     RouteLeg,
     Supersede,
     WhenUnknown,
@@ -52,6 +53,8 @@ class RawAccount(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     settling: str | None = None
     quota: RawQuota | None = None
     price: float = 0.0
+    prices: dict[str, float] = {}
+    countries: list[str] | None = None
     settings: dict[str, str] = {}
 
 
@@ -61,6 +64,8 @@ class RawLeg(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     channel: Channel
     accounts: list[str]
     give_up_after: str | None = None
+    prefer: Prefer = Prefer.LISTED
+    weights: dict[str, int] = {}
 
 
 class RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -127,8 +132,7 @@ def _account(name: str, raw: RawAccount, scale: _Scale) -> Account:
     where = f"accounts.{_checked_name(name, 'accounts')}"
     if raw.concurrency < 1 or raw.batch < 1:
         raise Misconfigured(f"{where}: concurrency and batch are at least 1")
-    if not (isfinite(raw.price) and raw.price >= 0):
-        raise Misconfigured(f"{where}.price: a number, 0 or more")
+    _check_prices(raw, where)
     for setting, value in raw.settings.items():
         if unclean(value):
             raise Misconfigured(
@@ -143,9 +147,25 @@ def _account(name: str, raw: RawAccount, scale: _Scale) -> Account:
         timeout_ms=parse_duration_ms(raw.timeout, where=f"{where}.timeout"),
         settling_ms=scale.optional_ms(raw.settling, f"{where}.settling"),
         price=raw.price,
+        prices=raw.prices,
+        countries=None if raw.countries is None else frozenset(raw.countries),
         quota=None if raw.quota is None else _quota(raw.quota, raw.batch, f"{where}.quota"),
         settings=raw.settings,
     )
+
+
+def _check_prices(raw: RawAccount, where: str) -> None:
+    own = {f"prices.{country}": price for country, price in raw.prices.items()}
+    for place, price in {"price": raw.price, **own}.items():
+        if not (isfinite(price) and price >= 0):
+            raise Misconfigured(f"{where}.{place}: a number, 0 or more")
+    for place, countries in (("prices", [*raw.prices]), ("countries", raw.countries or [])):
+        strangers = [country for country in countries if not is_country(country)]
+        if strangers:
+            detail = f"{strangers[0]!r} is no country; write ISO 3166's two letters, as DE"
+            raise Misconfigured(f"{where}.{place}: {detail}")
+    if raw.countries == []:
+        raise Misconfigured(f"{where}.countries: empty; leave it out for all countries")
 
 
 def _quota(raw: RawQuota, batch: int, where: str) -> Quota:
@@ -200,7 +220,21 @@ def _leg(
         channel=raw.channel,
         accounts=tuple(AccountName(name) for name in raw.accounts),
         give_up_after_ms=scale.optional_ms(raw.give_up_after, f"{where}.give_up_after"),
+        prefer=raw.prefer,
+        weights=_weights(raw, where),
     )
+
+
+def _weights(raw: RawLeg, where: str) -> dict[AccountName, int]:
+    if not raw.weights:
+        return {}
+    if raw.prefer is not Prefer.LISTED:
+        raise Misconfigured(f"{where}.weights: either weights or prefer says who is the first")
+    if raw.weights.keys() != set(raw.accounts):
+        raise Misconfigured(f"{where}.weights: name each of its accounts, and no other")
+    if min(raw.weights.values()) < 0 or not any(raw.weights.values()):
+        raise Misconfigured(f"{where}.weights: whole numbers, 0 or more, and one above 0")
+    return {AccountName(name): weight for name, weight in raw.weights.items()}
 
 
 def _checked_name(name: str, table: str) -> str:

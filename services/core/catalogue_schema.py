@@ -25,6 +25,8 @@ _WORDS: dict[str, dict[str, str]] = {
         "settling": "How long the provider may take to show a message that it took.",
         "quota": "What the provider allows in any such time; without it, as much as we like.",
         "price": "Of one message, or one segment of a text, in whatever money one counts.",
+        "prices": "By country (ISO 3166: DE, US), where the price is another.",
+        "countries": "A text goes to numbers of these alone (ISO 3166: DE, US); by default to all.",
         "settings": "The provider's own: sender address, message stream, domain.",
     },
     "RawQuota": {
@@ -44,6 +46,8 @@ _WORDS: dict[str, dict[str, str]] = {
     "RawLeg": {
         "channel": "How a person is reached.",
         "accounts": "To be tried in this order.",
+        "prefer": "listed: in this order. cheapest: by price, in the country of a phone number.",
+        "weights": "How often each account is the first, beside the others: main = 3, spare = 1.",
         "give_up_after": "How long none of them may work before the next leg has its turn.",
     },
 }

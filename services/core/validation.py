@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from services.core.addresses import email_fault, phone_fault, unclean
-from services.core.catalogue import Catalogue, NotificationType, RouteLeg, Supersede
+from services.core.catalogue import Catalogue, NotificationType, Supersede
 from services.core.events import (
     Addresses,
     Channel,
@@ -25,8 +25,9 @@ from services.core.identifiers import NotificationId, TypeName
 from services.core.requested import MAX_KEY_BYTES
 from services.core.strict_json import MAX_DEPTH
 from services.core.templates import RenderError, Templates
+from services.core.ways import Way, address_on, ways
 
-__all__ = ["Fault", "Rules", "address_on", "compile_schema", "pointer", "reachable_legs"]
+__all__ = ["Fault", "Rules", "compile_schema", "pointer"]
 
 _MAX_USER = 256
 _MAX_TENANT = 64
@@ -65,12 +66,12 @@ class Rules:
         if type is None:
             return [*faults, _unknown_type()]
         faults += [] if unnamed else _key(type, request)
-        legs = reachable_legs(type, request.to)
-        if not legs:
-            faults.append(_unreachable(type))
+        found = ways(type, request.to, self._catalogue.accounts)
+        if not found:
+            faults.append(_unreachable(type, request.to))
         data = [*self._data(type, request.data)]
         # a template can only be asked for its values once they are known to be of the right kind
-        return faults + (data or [*self._texts(type, legs, request)])
+        return faults + (data or [*self._texts(type, found, request)])
 
     def deadline_faults(self, request: NotificationRequested, at: datetime) -> list[Fault]:
         """What is wrong with a deadline of its own, when it is asked for.
@@ -109,9 +110,9 @@ class Rules:
             yield _schema_fault(error)
 
     def _texts(
-        self, type: NotificationType, legs: tuple[RouteLeg, ...], request: NotificationRequested
+        self, type: NotificationType, found: tuple[Way, ...], request: NotificationRequested
     ) -> Iterator[Fault]:
-        for channel in dict.fromkeys(leg.channel for leg in legs):
+        for channel in dict.fromkeys(way.leg.channel for way in found):
             try:
                 self._templates.render(type.name, channel, request.locale, request.data)
             except RenderError as error:
@@ -128,20 +129,6 @@ def compile_schema(schema: object) -> jsonschema_rs.Draft202012Validator:
     return jsonschema_rs.Draft202012Validator(
         schema, validate_formats=True, mask="the value", offline=True
     )
-
-
-def address_on(to: Addresses, channel: Channel) -> str | None:
-    """The address that a channel needs."""
-    match channel:
-        case Channel.EMAIL:
-            return to.email
-        case Channel.SMS:
-            return to.phone
-
-
-def reachable_legs(type: NotificationType, to: Addresses) -> tuple[RouteLeg, ...]:
-    """The legs of a type's route for which there is an address, in order."""
-    return tuple(leg for leg in type.route if address_on(to, leg.channel))
 
 
 def pointer(*segments: object) -> str:
@@ -195,7 +182,9 @@ def _unknown_type() -> Fault:
     return Fault("#/type", "the catalogue has no such type; `lastword check` lists those it has")
 
 
-def _unreachable(type: NotificationType) -> Fault:
+def _unreachable(type: NotificationType, to: Addresses) -> Fault:
+    if any(address_on(to, leg.channel) for leg in type.route):
+        return Fault("#/to/phone", f"is of a country to which no account of {type.name} sends")
     fields = {Channel.EMAIL: "email", Channel.SMS: "phone"}
     wanted = " or ".join(dict.fromkeys(fields[leg.channel] for leg in type.route))
     return Fault("#/to", f"has no address that {type.name} can use: it needs {wanted}")

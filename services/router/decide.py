@@ -25,7 +25,8 @@ from services.core.requested import (
     read_requested,
 )
 from services.core.topics import lane_of, queued
-from services.core.validation import Fault, Rules, address_on, reachable_legs
+from services.core.validation import Fault, Rules
+from services.core.ways import in_order, ways
 
 __all__ = ["Dead", "Moved", "Output", "Passed", "Routed", "route"]
 
@@ -122,7 +123,7 @@ def _proposal(
             requested_at=requested_at,
             deadline=_deadline(read, requested_at),
             proposal=Proposal.SEND,
-            legs=_legs(read),
+            legs=_legs(read, catalogue),
             data=event.data,
             locale=event.locale,
             catalogue=catalogue.version,
@@ -143,16 +144,17 @@ def _check(read: IdentifiedRequest, rules: Rules) -> None:
         raise PoisonEvent("invalid_request", _told(faults))
 
 
-def _legs(read: IdentifiedRequest) -> tuple[Leg, ...]:
+def _legs(read: IdentifiedRequest, catalogue: Catalogue) -> tuple[Leg, ...]:
     """The legs of the route that the recipient can receive, in the route's order."""
+    accounts = catalogue.accounts
     return tuple(
         Leg(
-            channel=leg.channel,
-            address=address_on(read.event.to, leg.channel) or "",
-            accounts=leg.accounts,
-            give_up_after_ms=leg.give_up_after_ms,
+            channel=way.leg.channel,
+            address=way.address,
+            accounts=in_order(way, read.id, accounts),
+            give_up_after_ms=way.leg.give_up_after_ms,
         )
-        for leg in reachable_legs(read.type, read.event.to)
+        for way in ways(read.type, read.event.to, accounts)
     )
 
 

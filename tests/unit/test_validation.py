@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.core.events import Addresses, NotificationCancelled, NotificationRequested
-from services.core.identifiers import NotificationId, TypeName
+from services.core.identifiers import NotificationId
 from services.core.requested import MAX_KEY_BYTES
-from services.core.validation import Fault, Rules, reachable_legs
+from services.core.validation import Fault, Rules
 from services.runtime.catalogue import load_catalogue
 
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
@@ -157,10 +157,18 @@ def test_a_type_needs_an_address_that_its_route_can_use(to: Addresses) -> None:
     assert fault == Fault("#/to", "has no address that login_code can use: it needs email")
 
 
-def test_legs_without_an_address_are_left_out() -> None:
-    type = LOADED.catalogue.types[TypeName("password_reset")]
-    legs = reachable_legs(type, Addresses(phone="+15550001111"))
-    assert [leg.channel for leg in legs] == ["sms"]
+def test_a_number_of_a_country_that_no_account_sends_to_is_refused() -> None:
+    accounts = {
+        name: msgspec.structs.replace(account, countries=frozenset({"DE"}))
+        for name, account in LOADED.catalogue.accounts.items()
+    }
+    catalogue = msgspec.structs.replace(LOADED.catalogue, accounts=accounts)
+    rules = Rules(catalogue, LOADED.schemas, LOADED.templates)
+    found = rules.validate_request(
+        msgspec.structs.replace(GOOD, to=Addresses(phone="+15550001111"))
+    )
+    assert [fault.pointer for fault in found] == ["#/to/phone"]
+    assert "country" in found[0].detail
 
 
 def test_an_unknown_type_is_the_only_thing_said_of_it() -> None:

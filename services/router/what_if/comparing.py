@@ -8,6 +8,7 @@ from typing import TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
+from services.core.addresses import country_of
 from services.core.catalogue import Catalogue
 from services.core.errors import PoisonEvent
 from services.core.events import (
@@ -125,8 +126,11 @@ class Judge:
 
     def _cost(self, event: NotificationRouted) -> float:
         leg = event.legs[0]
-        price = self.catalogue.accounts[leg.accounts[0]].price
-        if not price or leg.channel is not Channel.SMS:
+        account = self.catalogue.accounts[leg.accounts[0]]
+        if leg.channel is not Channel.SMS:
+            return account.price
+        price = account.price_in(country_of(leg.address))
+        if not price:
             return price
         content = self._templates.render(event.type, leg.channel, event.locale, event.data)
         return price * segments(content.text)
