@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol, TypeAlias
 
 from tests.chaos.link import Link, Rules, Way, abort
@@ -42,20 +42,35 @@ class Door:
         self._buffer = buffer
         self._reserved = _bound(0, None)
         self.port: int = self._reserved.getsockname()[1]
-        self._listener: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._knocking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
+        """A server of asyncio's own would lose whom it let in while it is closed."""
         if self._listener is None and self._knocking is None:
-            self._listener = await asyncio.get_running_loop().create_server(
-                lambda: _Client(self), sock=_bound(self.port, self._buffer), backlog=_BACKLOG
-            )
+            listener = self._listener = _bound(self.port, self._buffer)
+            listener.setblocking(False)
+            listener.listen(_BACKLOG)
+            asyncio.get_running_loop().add_reader(listener, self._let_in, listener)
 
     def shut(self) -> None:
         if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
             self._listener.close()
             self._listener = None
+
+    def _let_in(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            client, _ = listener.accept()
+            client.setblocking(False)
+            self._do(self._welcome(client)).add_done_callback(
+                lambda task: client.close() if task.cancelled() else None
+            )
+
+    async def _welcome(self, client: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: _Client(self), client)
 
     def close(self) -> None:
         if self._knocking is not None:
@@ -64,9 +79,13 @@ class Door:
 
     def join(self, client: "_Client") -> None:
         """Somebody came in: take them to the server."""
-        task = asyncio.get_running_loop().create_task(self._join(client))
+        self._do(self._join(client))
+
+    def _do(self, work: Coroutine[object, object, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _join(self, client: "_Client") -> None:
         server = await self._reach(client.link)
