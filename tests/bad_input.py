@@ -144,7 +144,11 @@ ROWS: Sequence[Row] = (
     _late("a deadline in the far future", "1:00:00", "2999-01-01T00:00:00Z"),
     _row("a deadline without a zone", "#/deadline", "no zone", deadline="2026-01-01T00:00:00"),
     _row("a deadline that is no time", "#/deadline", "no time", deadline="tomorrow"),
-    _row("another time without a zone", "#/send_at", "not a field", send_at="2026-01-01T00:00:00"),
+    _row("a send_at without a zone", "#/send_at", "no zone", send_at="2026-01-01T00:00:00"),
+    replace(
+        _row("a send_at in the far future", "#/send_at", "7 days", send_at="2999-01-01T00:00:00Z"),
+        cause=None,
+    ),
     _row("an id that is none", "#/id", "UUID", id="1"),
     _row("a user of another kind", "#/user", "", user=7),
     _raw(

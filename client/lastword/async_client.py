@@ -74,6 +74,7 @@ class AsyncLastword:
         id: UUID | str | None = None,
         locale: str | None = None,
         deadline: datetime | None = None,
+        send_at: datetime | None = None,
         tenant: str | None = None,
     ) -> Sent:
         """``Lastword.send``, awaited."""
@@ -86,6 +87,7 @@ class AsyncLastword:
             id=id,
             locale=locale,
             deadline=deadline,
+            send_at=send_at,
             tenant=tenant,
         )
         return await self._calls.send(prepare(notification, tenant=self._tenant, new_id=uuid4()))

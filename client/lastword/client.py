@@ -84,6 +84,7 @@ class Lastword:
         id: UUID | str | None = None,
         locale: str | None = None,
         deadline: datetime | None = None,
+        send_at: datetime | None = None,
         tenant: str | None = None,
     ) -> Sent:
         """Tells one user one thing; the parameters are the fields of ``Notification``.
@@ -99,6 +100,7 @@ class Lastword:
             id=id,
             locale=locale,
             deadline=deadline,
+            send_at=send_at,
             tenant=tenant,
         )
         return self._calls.send(prepare(notification, tenant=self._tenant, new_id=uuid4()))

@@ -67,6 +67,8 @@ class NotificationRequested(
     locale: str | None = None
     #: of no use to anybody after this; only ever sooner than the type's own deadline
     deadline: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    #: not before this; deadlines count from then on
+    send_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
 
 
 class NotificationCancelled(

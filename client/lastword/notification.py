@@ -51,6 +51,8 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     locale: str | None = None
     #: with its zone; after this it is dropped, if the type's own deadline does not come first
     deadline: datetime | None = None
+    #: with its zone; it is not sent before, and the type's deadline counts from then on
+    send_at: datetime | None = None
     #: the client's own tenant if there is none
     tenant: str | None = None
 
@@ -78,6 +80,7 @@ def prepare(notification: Notification, *, tenant: str, new_id: UUID) -> Notific
         "subject": notification.subject,
         "locale": notification.locale,
         "deadline": notification.deadline,
+        "send_at": notification.send_at,
     }
     event = _convert(fields, NotificationRequested)
     _reject(*key_faults(event), *address_faults(event.to), *data_faults(event.data))

@@ -122,6 +122,8 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     catalogue: str = ""
     #: of the request's body, by which a second body under the same id is known
     digest: str = ""
+    #: no first byte is written before this; None: at once
+    not_before: datetime | None = None
 
 
 class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):

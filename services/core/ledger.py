@@ -310,6 +310,10 @@ class Parked(Struct, frozen=True, kw_only=True):
     partition: int
     #: the proposal, encoded as its record's value
     body: bytes
+    #: it is not to be sent before this, and who it is: from when it is parked it supersedes what is
+    #: older, as if it were claimed. Without both it only waits for reconciling
+    not_before: datetime | None = None
+    identity: Identity | None = None
 
 
 def jitters_of(requests: Sequence[ClaimRequest]) -> Mapping[AccountName, int]:

@@ -27,8 +27,10 @@ from services.core.strict_json import MAX_DEPTH
 from services.core.templates import RenderError, Templates
 from services.core.ways import Way, address_on, ways
 
-__all__ = ["Fault", "Rules", "compile_schema", "pointer"]
+__all__ = ["LONGEST_AHEAD", "Fault", "Rules", "compile_schema", "pointer"]
 
+#: the log and the ledger remember for longer
+LONGEST_AHEAD = timedelta(days=7)
 _MAX_USER = 256
 _MAX_TENANT = 64
 _MAX_DATA_BYTES = 256 * 1024
@@ -73,21 +75,25 @@ class Rules:
         # a template can only be asked for its values once they are known to be of the right kind
         return faults + (data or [*self._texts(type, found, request)])
 
-    def deadline_faults(self, request: NotificationRequested, at: datetime) -> list[Fault]:
-        """What is wrong with a deadline of its own, when it is asked for.
+    def time_faults(self, request: NotificationRequested, at: datetime) -> Iterator[Fault]:
+        """What is wrong with times of its own, when it is asked for.
 
-        Only for whoever can still be told: in the log it counts up to the type's own.
+        Only for whoever can still be told: in the log they count as far as is allowed.
         """
         type = self._catalogue.types.get(TypeName(request.type))
+        send_at = request.send_at or at
+        if send_at > at + LONGEST_AHEAD:
+            yield Fault("#/send_at", f"is too far ahead: at most {LONGEST_AHEAD.days} days")
         if request.deadline is None or type is None:
-            return []
-        if request.deadline <= at:
-            return [Fault("#/deadline", "is over already: ask for what is still of use")]
+            return
         longest = timedelta(milliseconds=type.deadline_ms)
-        if request.deadline > at + longest:
-            detail = f"is later than {type.name} allows, {longest} from now: leave it out for that"
-            return [Fault("#/deadline", detail)]
-        return []
+        if request.deadline <= at:
+            yield Fault("#/deadline", "is over already: ask for what is still of use")
+        elif request.deadline <= send_at:
+            yield Fault("#/deadline", "is not after send_at: there is no time to send it")
+        elif request.deadline > max(at, send_at) + longest:
+            detail = f"is later than {type.name} allows, {longest}: leave it out for that"
+            yield Fault("#/deadline", detail)
 
     def validate_cancellation(self, cancellation: NotificationCancelled) -> list[Fault]:
         """All that is wrong with a cancellation."""

@@ -11,7 +11,7 @@ from services.core.identifiers import AccountName, TypeName
 from services.core.ledger import Attempt, ClaimAnswer, ClaimRefused, ClaimRequest
 from services.core.ports import Content
 from services.core.templates import RenderError, Templates
-from services.dispatch.closes import Closes, identity_of
+from services.dispatch.closes import Closes
 from services.dispatch.decide import recall
 from services.dispatch.log import Outgoing, told
 from services.dispatch.parking import Parking
@@ -127,7 +127,7 @@ class Claims:
         candidate = choice.candidate
         return ClaimRequest(
             claim_id=self._state.chance.claim_id(),
-            identity=identity_of(candidate),
+            identity=candidate.identity,
             attempt=candidate.progress.attempts + 1,
             leg=candidate.progress.leg,
             channel=candidate.leg.channel,
@@ -137,7 +137,7 @@ class Claims:
             timeout_ms=self._accounts[choice.account].timeout_ms,
             reason=candidate.progress.why,
             repeats=candidate.routed.type in self._repeating,
-            losers=tuple(identity_of(loser) for loser in choice.losers),
+            losers=tuple(loser.identity for loser in choice.losers),
             jitter_ms=self._state.jitters.measured_ms(choice.account),
             cost=segments(content.text) if candidate.leg.channel is Channel.SMS else 1,
             lane=candidate.lane,

@@ -15,7 +15,6 @@ from services.core.ledger import (
     ClaimRefused,
     ClaimRequest,
     Closing,
-    Identity,
     Verdict,
 )
 from services.core.publications import closed
@@ -26,19 +25,11 @@ from services.dispatch.pending import Candidate, Outdone, Version
 from services.dispatch.seconds import buried, seconds_of
 from services.dispatch.state import DispatchState
 
-__all__ = ["Closes", "identity_of"]
+__all__ = ["Closes"]
 
 _LOOK_AGAIN_S = 0.5
 #: no ledger grants it, as attempts are numbered from 1
 _NO_ATTEMPT = 0
-
-
-def identity_of(candidate: Candidate) -> Identity:
-    """Who it is, to the ledger."""
-    routed = candidate.routed
-    return Identity(
-        id=routed.notification_id, key=routed.key, origin=routed.origin, digest=routed.digest
-    )
 
 
 class Closes:
@@ -78,10 +69,10 @@ class Closes:
         table = self._state.table
         verdicts = [
             Verdict(
-                identity=identity_of(one.loser),
+                identity=one.loser.identity,
                 reason=CloseReason.SUPERSEDED,
                 detail="a newer one took its place",
-                winner=identity_of(one.winner),
+                winner=one.winner.identity,
             )
             for one in outdone
         ]
@@ -109,9 +100,7 @@ class Closes:
         """Those in whose way a claim stands, and until when; the others are done with."""
         if not candidates:
             return {}
-        verdicts = [
-            Verdict(identity=identity_of(c), reason=reason, detail=detail) for c in candidates
-        ]
+        verdicts = [Verdict(identity=c.identity, reason=reason, detail=detail) for c in candidates]
         held = await self._put(candidates, verdicts)
         self._state.finish([candidate for candidate, closing in held if closing is not None])
         return await self._look([candidate for candidate, closing in held if closing is None])
@@ -156,7 +145,7 @@ def _look(candidate: Candidate, claim_id: ClaimId) -> ClaimRequest:
     """A claim that can only be refused, for the reason."""
     return ClaimRequest(
         claim_id=claim_id,
-        identity=identity_of(candidate),
+        identity=candidate.identity,
         attempt=_NO_ATTEMPT,
         leg=candidate.progress.leg,
         channel=candidate.leg.channel,

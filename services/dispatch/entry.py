@@ -12,6 +12,7 @@ from msgspec import Struct
 from services.core.catalogue import Lane
 from services.core.events import Leg, NotificationRouted
 from services.core.identifiers import NotificationId
+from services.core.ledger import Identity
 from services.dispatch.decide import Progress
 from services.dispatch.offsets import PARKED, Place
 
@@ -28,6 +29,7 @@ class Candidate:
         "deadline",
         "lane",
         "leg_since",
+        "not_before",
         "paused",
         "place",
         "places",
@@ -49,6 +51,8 @@ class Candidate:
         self.place = place
         self.progress = Progress()
         self.deadline = routed.deadline.timestamp()
+        #: 0: at once
+        self.not_before = routed.not_before.timestamp() if routed.not_before else 0.0
         self.leg_since = routed.requested_at.timestamp()
         #: its valid place in the heaps; 0 where it has none
         self.ticket = 0
@@ -58,6 +62,14 @@ class Candidate:
     @property
     def id(self) -> NotificationId:
         return self.routed.notification_id
+
+    @property
+    def identity(self) -> Identity:
+        """Who it is, to the ledger."""
+        routed = self.routed
+        return Identity(
+            id=routed.notification_id, key=routed.key, origin=routed.origin, digest=routed.digest
+        )
 
     @property
     def leg(self) -> Leg:
@@ -112,7 +124,8 @@ class Entry:
     def add(self, candidate: Candidate) -> None:
         self.candidates[candidate.id] = candidate
         # whoever asks again and again has waited since the first time
-        self.since = candidate.leg_since = min(self.since, candidate.leg_since)
+        self.since = min(self.since, candidate.leg_since)
+        candidate.leg_since = max(self.since, candidate.not_before)
         if self.winner is None or candidate.version > self.winner.version:
             self.winner = candidate
 

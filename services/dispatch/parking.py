@@ -1,9 +1,10 @@
 """What would hold back its partition's offsets waits in the ledger instead.
 
-An unknown attempt may take half an hour to be reconciled. Its notification is parked, under the
-partition that its proposal stood on, and its record is done with. Whoever has that partition when
-it may go on takes it up again, as if its record were read once more; only when what became of it is
-published is the row deleted. A crash at any point leaves the record, the row, or both.
+An unknown attempt may take half an hour to be reconciled, and what is to be sent next week has to
+wait. Such a notification is parked, under the partition that its proposal stood on, and its
+record is done with. Whoever has that partition when it may go on takes it up again, as if its
+record were read once more; only when what became of it is published is the row deleted. A crash at
+any point leaves the record, the row, or both.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ class Parking:
         self._codec = codec
 
     async def park(self, candidates: Sequence[Candidate]) -> None:
-        """These are unknown, and that is published.
+        """These are unknown, and that is published; or it is too early for them.
 
         One whose partition has gone meanwhile is left to the next owner, who reads its record; if
         that is this process, what it read again is not to go with this one.
@@ -39,4 +40,11 @@ class Parking:
     def _row(self, candidate: Candidate) -> Parked:
         (topic, partition), _ = candidate.places[0]
         body = self._codec.encode(candidate.routed)
-        return Parked(id=candidate.id, topic=topic, partition=partition, body=body)
+        return Parked(
+            id=candidate.id,
+            topic=topic,
+            partition=partition,
+            body=body,
+            not_before=candidate.routed.not_before,
+            identity=None if candidate.routed.not_before is None else candidate.identity,
+        )

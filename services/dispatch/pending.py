@@ -287,6 +287,7 @@ class PendingTable:
             entry.listed.ticket = 0
         entry.listed = winner
         winner.ticket = next(self._tickets)
+        not_before = max(not_before, winner.not_before)
         winner.paused = not_before > now
         if winner.paused:
             self._set_timer(winner, min(not_before, winner.deadline))

@@ -88,7 +88,7 @@ class Dispatch:
         sends = Sends(state, parking, outside.sender, accesses, providers)
         self._engine = Engine(state, claims, sends, closes, accounts)
         self._timekeeping = Timekeeping(state, self._engine)
-        intake = Intake(state, closes, outside.version_of, self._engine.spawn)
+        intake = Intake(state, closes, parking, outside.version_of, self._engine.spawn)
         self._resuming = Resuming(state, codec, intake)
         self._readers = [
             LaneReader(

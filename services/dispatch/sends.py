@@ -17,7 +17,6 @@ from services.core.ports import Access, Message, Provider, Request, Response
 from services.core.publications import closed, settled
 from services.dispatch.accounts import backoff_s
 from services.dispatch.claims import Flight
-from services.dispatch.closes import identity_of
 from services.dispatch.decide import Step, after, verdict_with
 from services.dispatch.departure import Departure
 from services.dispatch.log import Outgoing
@@ -139,7 +138,7 @@ class Sends:
             outcome=landed.outcome,
             verdict=verdict,
             verdict_detail=detail,
-            newer=None if newer is None else identity_of(newer),
+            newer=None if newer is None else newer.identity,
         )
 
     def _follow(self, landed: _Landed, answer: SettlementAnswer) -> Step:

@@ -100,7 +100,7 @@ class Decider:
         if isinstance(event, Problem):
             return event
         faults = self._rules.validate_request(event)
-        if faults := [*faults, *self._rules.deadline_faults(event, call.at)]:
+        if faults := [*faults, *self._rules.time_faults(event, call.at)]:
             return from_faults(faults)
         name = call.idempotency_key or str(call.seed)
         id = event.id or id_from_idempotency_key(event.tenant, name, index)

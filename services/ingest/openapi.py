@@ -182,4 +182,9 @@ def _notification(types: list[TypeName]) -> Json:
             format="date-time",
             nullable=True,
         ),
+        "send_at": _text(
+            "Not before this, which may be a week ahead; deadlines count from then on.",
+            format="date-time",
+            nullable=True,
+        ),
     }

@@ -122,6 +122,7 @@ def _proposal(
             origin=record.origin,
             requested_at=requested_at,
             deadline=_deadline(read, requested_at),
+            not_before=read.event.send_at,
             proposal=Proposal.SEND,
             legs=_legs(read, catalogue),
             data=event.data,
@@ -133,8 +134,9 @@ def _proposal(
 
 
 def _deadline(read: IdentifiedRequest, requested_at: datetime) -> datetime:
-    """Its own, if that is sooner than its type's."""
-    longest = requested_at + timedelta(milliseconds=read.type.deadline_ms)
+    """Its own, if that is sooner than its type's, which counts from when it is to be sent."""
+    begins = max(requested_at, read.event.send_at or requested_at)
+    longest = begins + timedelta(milliseconds=read.type.deadline_ms)
     own = read.event.deadline
     return longest if own is None else min(longest, own)
 

@@ -21,6 +21,7 @@ from services.core.ledger import (
     ClaimRequest,
     Finding,
     Identity,
+    Parked,
     Resolution,
     Settlement,
     SweptLedger,
@@ -35,6 +36,8 @@ __all__ = ["LIFETIME", "QUOTAS", "STEPS", "Step", "World"]
 
 _KEYS = [SupersessionKey("default:u:t"), SupersessionKey("default:v:t")]
 _WHO = st.integers(0, 5)
+#: what is parked waits for so many seconds, or for reconciling alone
+_WAITS = st.none() | st.integers(-2, 40)
 _LIMITED, _SLOW = AccountName("limited"), AccountName("slow")
 QUOTAS = {
     _LIMITED: Quota(limits={Per.SECOND: 3, Per.MINUTE: 7}, shared=True),
@@ -218,13 +221,19 @@ class Resolves(Struct, frozen=True):
 
 
 class Parks(Struct, frozen=True):
-    """Some are parked, on a partition each."""
+    """Some are parked, on a partition each; and some of them until so many seconds from now."""
 
-    each: tuple[tuple[int, int], ...]
+    each: tuple[tuple[int, int, int | None], ...]
 
     async def run(self, world: World) -> object:
-        await world.ledger.park([parked(_identity(who), on) for who, on in self.each])
+        await world.ledger.park([self._row(world, *one) for one in self.each])
         return None
+
+    def _row(self, world: World, who: int, on: int, seconds: int | None) -> Parked:
+        own, now = _identity(who), world.hands.now()
+        if seconds is None:
+            return parked(own, on)
+        return replace(parked(own, on), not_before=now + timedelta(seconds=seconds), identity=own)
 
 
 class Resumes(Struct, frozen=True):
@@ -326,7 +335,7 @@ _STEP: st.SearchStrategy[Step] = st.one_of(
     st.builds(Closes, _some(_VERDICTS)),
     st.builds(Cancels, _some(_CANCELS)),
     st.builds(Resolves, _some(st.tuples(_RECENT, st.sampled_from(Finding), st.booleans()))),
-    st.builds(Parks, _some(st.tuples(_WHO, st.integers(0, 1)))),
+    st.builds(Parks, _some(st.tuples(_WHO, st.integers(0, 1), _WAITS))),
     st.builds(
         Resumes,
         st.sampled_from([(0,), (1,), (0, 1)]),
@@ -347,7 +356,7 @@ def _repeated(draw: st.DrawFn) -> list[Step]:
     steps: list[Step] = [
         again,
         Settles(((0, OutcomeKind.UNKNOWN, None, draw(_NEWER)),)),
-        *draw(_mostly([Parks(((who, 0),))], [])),
+        *draw(_mostly([Parks(((who, 0, None),))], [])),
         *draw(st.lists(_STEP, max_size=1)),
         Resolves(((0, Finding.NOT_FOUND, True),)),
         again,

@@ -83,6 +83,8 @@ class Asked(msgspec.Struct, frozen=True):
     #: of its body, and what that says
     digest: str
     words: object
+    #: no first byte is written before this
+    not_before: float
 
 
 class Second(msgspec.Struct, frozen=True):
@@ -258,9 +260,13 @@ class Oracle(Watch):
     def _identified(self, record: Record, read: IdentifiedRequest, version: Version) -> None:
         known, digest = self.asked.get(read.id), digest_of(read.event)
         if known is None:
-            deadline = _first_appended(record) + timedelta(milliseconds=read.type.deadline_ms)
+            begins = max(_first_appended(record), read.event.send_at or START)
+            deadline = begins + timedelta(milliseconds=read.type.deadline_ms)
             until, words = (deadline - START).total_seconds(), read.event.data.get("words")
-            asked = Asked(read.id, read.key, version, until, digest, words)
+            not_before = (read.event.send_at or START) - START
+            asked = Asked(
+                read.id, read.key, version, until, digest, words, not_before.total_seconds()
+            )
             self.asked[read.id] = asked
             self.by_key[read.key].append(asked)
         elif known.digest != digest:
@@ -635,6 +641,9 @@ class Oracle(Watch):
         if self._now() > asked.deadline:
             self.counts["late"] += 1
             self.blame("I4", f"{name} is sent {self._now() - asked.deadline:.3f} s late")
+        if self._now() < asked.not_before - _SLACK_S:
+            self.counts["early"] += 1
+            self.blame("I4", f"{name} is sent {asked.not_before - self._now():.3f} s early")
         if self._now() > shot.send_by:
             self.blame("§5", f"{name} is sent {self._now() - shot.send_by:.3f} s after its lease")
         if self._now() < shot.opens_at - _TICK_S:
@@ -738,12 +747,13 @@ class Oracle(Watch):
         )
 
     def _is_done(self, id: NotificationId) -> bool:
-        """Closed and published; or unknown and parked, for the sweeper to end."""
+        """Closed and published; or parked: unknown, for the sweeper to end, or too early."""
         if id in self.published:
             return True
-        last = self.last_shot(id)
+        last, asked = self.last_shot(id), self.asked.get(id)
         is_unknown = last is not None and last.outcome is OutcomeKind.UNKNOWN
-        return id in self._was_parked and (is_unknown or self._was_ended(id))
+        waits = asked is not None and asked.not_before > 0
+        return id in self._was_parked and (is_unknown or self._was_ended(id) or waits)
 
     def _was_ended(self, id: NotificationId) -> bool:
         return any(id == ended for ended, _ in self.ended)

@@ -22,6 +22,7 @@ from services.core.ports import Access, Lookup, Message
 from services.dispatch import (
     claims,
     closes,
+    entry,
     log,
     offsets,
     parking,
@@ -259,12 +260,13 @@ def merge_two_bodies(patch: Patch) -> None:
 def drop_the_digest(patch: Patch) -> None:
     """The ledger is not told of what body an id stands for (P19)."""
 
-    def anybody(candidate: Candidate) -> Identity:
-        return replace(identified(candidate), digest="")
+    own: property = vars(entry.Candidate)["identity"]
 
-    identified = closes.identity_of
-    for module in (claims, closes, sends):
-        patch.setattr(module, "identity_of", anybody)
+    def anybody(candidate: Candidate) -> Identity:
+        identity: Identity = own.__get__(candidate)
+        return replace(identity, digest="")
+
+    patch.setattr(entry.Candidate, "identity", property(anybody))
 
 
 def bury_no_second_body(patch: Patch) -> None:

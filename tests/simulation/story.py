@@ -1,6 +1,7 @@
 """What producers do in one life: requests, repeats, cancels, and records of strangers."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
@@ -15,11 +16,13 @@ from services.runtime.producer import OutRecord
 from tests.simulation.catalogue import ALERT, CODE, LOADED, NOTE, RESET
 from tests.simulation.codec import CODEC
 from tests.simulation.dice import Dice
+from tests.simulation.oracle import START
 from tests.simulation.world import PARTITIONS, World
 
 __all__ = ["Deed", "asks", "cancels", "lanes_of", "tell", "write_story"]
 
 _LASTS_S = 7.0
+_WAITS_S = 12.0
 
 
 class Deed(Struct, frozen=True):
@@ -41,11 +44,22 @@ def asks(
     phone: bool = True,
     with_id: bool = True,
     words: str = "hello",
+    send_at: float | None = None,
 ) -> Deed:
-    """A request under an id that follows from its name, or under none; ``words`` are its body."""
+    """A request under an id that follows from its name, or under none; ``words`` are its body.
+
+    ``send_at``: not before this, in seconds of the life.
+    """
     id = NotificationId(UUID(int=abs(hash_of(name)))) if with_id else None
     to = Addresses(email=f"{user}@example.test", phone="+15550001111" if phone else None)
-    event = NotificationRequested(user=user, type=type, to=to, data={"words": words}, id=id)
+    event = NotificationRequested(
+        user=user,
+        type=type,
+        to=to,
+        data={"words": words},
+        id=id,
+        send_at=None if send_at is None else START + timedelta(seconds=send_at),
+    )
     subject = str(id) if type == NOTE else None
     key = supersession_key("default", user, type, subject).encode()
     value = CODEC.encode(event) if with_id else _plain_json(event)
@@ -66,10 +80,11 @@ def hash_of(name: str) -> int:
     return int.from_bytes(name.encode().rjust(16, b"\1")[-16:], "big")
 
 
-def write_story(dice: Dice, *, crowded: bool = False) -> list[Deed]:
+def write_story(dice: Dice, *, crowded: bool = False, later: Dice | None = None) -> list[Deed]:
     """Two to six requests of one to three keys, and what else happens to those keys.
 
-    ``crowded``: with a campaign, and a larger one.
+    ``crowded``: with a campaign, and a larger one. ``later``: some wait for a time of their own, by
+    its chance.
     """
     users = [f"u{number}" for number in range(dice.whole(1, 3))]
     deeds = _campaign(dice, 7 if crowded else 4) if crowded or dice.maybe(0.3) else []
@@ -85,6 +100,7 @@ def write_story(dice: Dice, *, crowded: bool = False) -> list[Deed]:
                 at=at,
                 phone=type == CODE or dice.maybe(0.5),
                 with_id=type == NOTE or not dice.maybe(0.15),
+                send_at=at + later.between(0, _WAITS_S) if later and later.maybe(0.4) else None,
             )
         )
     return sorted([*deeds, *_more(dice, users, deeds)], key=lambda deed: deed.at)

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import click
 import msgspec
@@ -45,6 +46,9 @@ lastword send login_code --user u1 --phone +15005550009 --data code=123456 --via
     metavar="TIME",
     help="After this it is dropped: 2027-01-01T09:00:00+01:00, or 90s, 15m, 2h from now.",
 )
+@click.option(
+    "--send-at", metavar="TIME", help="It waits until then: a time with its zone, or 2h from now."
+)
 @click.option("--id", "id", help="A UUID of yours; sending it again is then harmless.")
 @way_options
 @as_json
@@ -58,6 +62,7 @@ def send(
     subject: str | None,
     locale: str | None,
     deadline: str | None,
+    send_at: str | None,
     id: str | None,
     machine: bool,
     **way: object,
@@ -80,7 +85,8 @@ def send(
             data=data,
             subject=subject,
             locale=locale,
-            deadline=None if deadline is None else moment_ahead("--deadline", deadline, utc_now()),
+            deadline=_moment("--deadline", deadline),
+            send_at=_moment("--send-at", send_at),
             id=id,
         )
     if machine:
@@ -89,6 +95,10 @@ def send(
         console.print(f"[green]taken[/] {sent.id}", soft_wrap=True)
         console.print(f"key   {sent.key}", markup=False, soft_wrap=True)
         console.print(f"\nWhat became of it: lastword show {sent.id}", soft_wrap=True)
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    return None if text is None else moment_ahead(option, text, utc_now())
 
 
 def data_of(pairs: Sequence[str], text: str | None) -> Mapping[str, object]:

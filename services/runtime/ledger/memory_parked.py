@@ -22,11 +22,15 @@ class Parking:
 
     def park(self, parked: Iterable[Parked], now: datetime) -> None:
         # of one that is named twice the first counts
-        for one in {one.id: one for one in reversed(list(parked))}.values():
+        each = {one.id: one for one in reversed(list(parked))}.values()
+        self._rows.know((one.identity for one in each if one.identity is not None), now)
+        for one in each:
+            if self._is_to_wait(one):
+                self._rows.raise_floor(self._rows.notifications[one.id], now)
+        for one in each:
             known = self._rows.parked.get(one.id)
-            kept = one if known is None else _moved(known.parked, one)
-            due_at = None if self._reconciles(one.id) else now
-            self._rows.parked[one.id] = ParkedRow(parked=kept, due_at=due_at)
+            kept = _moved(one if known is None else known.parked, one)
+            self._rows.parked[one.id] = ParkedRow(parked=kept, due_at=self._due_at(one, now))
 
     def restore(self, parked: Iterable[Parked], now: datetime) -> None:
         """What has no verdict yet, and is held by no record any more."""
@@ -57,6 +61,24 @@ class Parking:
     def unpark(self, ids: Iterable[NotificationId]) -> None:
         for id in ids:
             self._rows.parked.pop(id, None)
+
+    def _due_at(self, one: Parked, now: datetime) -> datetime | None:
+        if self._reconciles(one.id):
+            return None
+        waits = one.not_before is not None and self._is_to_wait(one)
+        return max(now, one.not_before or now) if waits else now
+
+    def _is_to_wait(self, one: Parked) -> bool:
+        """It is not to be sent before a time, and nothing has been decided against it yet."""
+        row = self._rows.notifications.get(one.id)
+        if row is None or one.identity is None or one.not_before is None:
+            return False
+        return (
+            row.closing is None
+            and self._rows.conflict(row, one.identity) is None
+            and self._rows.cancelled(row) is None
+            and row.version >= self._rows.keys[row.key].floor
+        )
 
     def _reconciles(self, id: NotificationId) -> bool:
         """Its last attempt is unknown, and nobody knows yet what comes of that."""

@@ -176,7 +176,11 @@ class PostgresLedger:
         return await self._rows("cancel", Closing, _json(bodies))
 
     async def park(self, parked: Sequence[Parked]) -> None:
-        await self._rows("park", bool, _json(parked))
+        bodies = [
+            {**_builtins(one), "identity": one.identity and self._version(one.identity)}
+            for one in parked
+        ]
+        await self._rows("park", bool, _json(bodies))
 
     async def resume(self, partitions: Sequence[LogPartition], most: int) -> Sequence[Parked]:
         return await self._rows("resume", Parked, _json(partitions), most, RESUMED_MS)

@@ -11,7 +11,6 @@ from services.core.events import Channel, CloseReason
 from services.core.identifiers import AccountName, ClaimId
 from services.core.ledger import ClaimRequest, Closing, Settlement, Verdict
 from services.core.outcomes import Outcome, OutcomeKind
-from services.dispatch.closes import identity_of
 from services.dispatch.pending import Candidate
 from tests.unit.dispatch.examples import START, candidate, notification_id
 from tests.unit.dispatch.memory import Memory
@@ -20,7 +19,7 @@ from tests.unit.dispatch.memory import Memory
 def _claim(of: Candidate) -> ClaimRequest:
     return ClaimRequest(
         claim_id=ClaimId(uuid4()),
-        identity=identity_of(of),
+        identity=of.identity,
         attempt=1,
         leg=0,
         channel=Channel.EMAIL,

@@ -9,11 +9,25 @@ CREATE OR REPLACE FUNCTION ledger.reconciles(p_id uuid) RETURNS boolean LANGUAGE
                      AND NOT a.ended);
 $$;
 
+-- It is not to be sent before a time, and nothing has been decided against it yet.
+CREATE OR REPLACE FUNCTION ledger.is_to_wait(r jsonb) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT FROM ledger.notifications n JOIN ledger.keys k ON k.key = n.key
+        WHERE n.id = (r ->> 'id')::uuid AND r ->> 'not_before' IS NOT NULL
+          AND jsonb_typeof(r -> 'identity') = 'object'
+          AND n.closed_as IS NULL AND ledger.conflict(n, r -> 'identity') IS NULL
+          AND ledger.cancelled(n, k) IS NULL
+          AND (n.generation, n."offset") >= (k.floor_generation, k.floor_offset));
+$$;
+
 CREATE OR REPLACE FUNCTION ledger.put_parked(rows jsonb, now timestamptz) RETURNS void
 LANGUAGE sql AS $$
     INSERT INTO ledger.parked (id, topic, partition, body, due_at)
     SELECT DISTINCT ON (p.id) p.id, r ->> 'topic', (r ->> 'partition')::integer,
-        decode(r ->> 'body', 'base64'), CASE WHEN NOT ledger.reconciles(p.id) THEN now END
+        decode(r ->> 'body', 'base64'),
+        CASE WHEN ledger.reconciles(p.id) THEN NULL
+             WHEN ledger.is_to_wait(r) THEN greatest(now, (r ->> 'not_before')::timestamptz)
+             ELSE now END
     FROM jsonb_array_elements(rows) WITH ORDINALITY AS e(r, place),
         LATERAL (SELECT (r ->> 'id')::uuid AS id) p
     ORDER BY p.id, e.place
@@ -21,8 +35,9 @@ LANGUAGE sql AS $$
         due_at = excluded.due_at;
 $$;
 
--- park: [{id, topic, partition, body}]. One that is unknown waits until reconciling has ended; any
--- other is due at once.
+-- park: [{id, topic, partition, body, not_before, identity}]. One that is unknown waits until
+-- reconciling has ended, one that has a time waits for that and keeps out what is older meanwhile;
+-- any other is due at once.
 CREATE OR REPLACE FUNCTION ledger.park(rows jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     ids uuid[] := ARRAY(SELECT (r ->> 'id')::uuid FROM jsonb_array_elements(rows) r);
@@ -31,7 +46,11 @@ BEGIN
     PERFORM ledger.require_life();
     now := ledger.lock_rows((
         SELECT coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'key', n.key)), '[]')
-        FROM ledger.notifications n WHERE n.id = ANY (ids)));
+        FROM ledger.notifications n WHERE n.id = ANY (ids))
+        || jsonb_path_query_array(rows, '$[*].identity ? (@.type() == "object")'));
+    PERFORM ledger.raise_floor(n, now)
+    FROM jsonb_array_elements(rows) r JOIN ledger.notifications n ON n.id = (r ->> 'id')::uuid
+    WHERE ledger.is_to_wait(r);
     PERFORM ledger.put_parked(rows, now);
     RETURN true;
 END $$;
