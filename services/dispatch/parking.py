@@ -27,15 +27,20 @@ class Parking:
     async def park(self, candidates: Sequence[Candidate]) -> None:
         """These are unknown, and that is published; or it is too early for them.
 
-        One whose partition has gone meanwhile is left to the next owner, who reads its record; if
-        that is this process, what it read again is not to go with this one.
+        One whose partition has gone meanwhile is left to the next owner, who reads its record. If
+        that is this process, and it does so while others are being parked, this one is not done
+        with: it goes on, to be parked itself.
         """
-        rows = [self._row(candidate) for candidate in candidates if candidate.places]
-        if rows:
+        parked = [candidate for candidate in candidates if candidate.places]
+        left = [candidate for candidate in candidates if not candidate.places]
+        if parked:
+            rows = [self._row(candidate) for candidate in parked]
             await self._state.asked(lambda: self._state.ledger.park(rows))
-        for candidate in candidates:
-            if candidate.places or self._state.table.is_out(candidate):
-                self._state.leave(candidate)
+        for candidate in parked:
+            self._state.leave(candidate)
+        for candidate in left:
+            if self._state.table.is_out(candidate):
+                self._state.put_back(candidate)
 
     def _row(self, candidate: Candidate) -> Parked:
         (topic, partition), _ = candidate.places[0]

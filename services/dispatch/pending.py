@@ -202,17 +202,22 @@ class PendingTable:
         own = [] if held is candidate else candidate.places
         return [*own, *held.places, *spare]
 
-    def put_back(self, candidate: Candidate, now: float, *, not_before: float = 0.0) -> None:
-        """It is to be tried again, as far along as its progress says, not before a time."""
+    def put_back(
+        self, candidate: Candidate, now: float, *, not_before: float = 0.0
+    ) -> Sequence[Place]:
+        """It is to be tried again, as far along as its progress says, not before a time.
+
+        Where no record leads to it any more it is taken out; the records that end with that.
+        """
         entry = self._entries.get(candidate.routed.key)
         if entry is None or entry.out != candidate.id:
-            return
+            return ()
         entry.out = None
-        if candidate.places:
-            self._note_crowd(candidate, entry)
-            self._schedule(entry, now, not_before)
-        else:
-            self.finish(candidate, now)
+        if not candidate.places:
+            return self.finish(candidate, now)
+        self._note_crowd(candidate, entry)
+        self._schedule(entry, now, not_before)
+        return ()
 
     def forget(self, partitions: Iterable[Partition], *, but_out: bool = False) -> None:
         """Drop what stands on partitions that are no longer ours.

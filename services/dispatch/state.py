@@ -82,7 +82,8 @@ class DispatchState:
     def put_back(self, candidate: Candidate, pause_s: float = 0.0) -> None:
         """To be chosen again, after a pause."""
         now = self.now()
-        self.table.put_back(candidate, now, not_before=now + pause_s if pause_s else 0.0)
+        not_before = now + pause_s if pause_s else 0.0
+        self.offsets.finish(self.table.put_back(candidate, now, not_before=not_before))
         self.changed.set()
 
     async def asked(self, call: Callable[[], Awaitable[_T]]) -> _T:
