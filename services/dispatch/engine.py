@@ -14,6 +14,7 @@ from services.core.catalogue import Account, Lane
 from services.core.identifiers import AccountName
 from services.dispatch.claims import Claims, Flight
 from services.dispatch.closes import Closes
+from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Choice
 from services.dispatch.sends import Sends
 from services.dispatch.state import DispatchState
@@ -40,12 +41,14 @@ class Engine:
         claims: Claims,
         sends: Sends,
         closes: Closes,
+        parking: Parking,
         accounts: Mapping[AccountName, Account],
     ) -> None:
         self._state = state
         self._claims = claims
         self._sends = sends
         self._closes = closes
+        self._parking = parking
         self._accounts = accounts
         self._held: Counter[Lane] = Counter()
         self._group = asyncio.TaskGroup()
@@ -87,6 +90,8 @@ class Engine:
             expired = state.table.due(now)
             if expired:
                 self.spawn(self._closes.expire(expired))
+            if early := state.table.take_early():
+                self.spawn(self._parking.park(early))
             await self._claiming.acquire()
             choices = state.table.choose(state.now(), _CHOOSE_MOST, self._held)
             if choices:

@@ -32,6 +32,8 @@ __all__ = ["Candidate", "Choice", "Outdone", "PendingTable", "Version"]
 
 #: a heap is swept once so many more of its tickets are over than are left
 _STALE_TICKETS = 10_000
+#: what is to be sent later than this takes no memory meanwhile
+_EARLY_S = 2.0
 #: how often a leg that is out of time is looked at again while its accounts work
 _LOOK_AGAIN_S = 1.0
 
@@ -57,6 +59,7 @@ class PendingTable:
             lane: {} for lane in Lane
         }
         self._timers: list[_Ticket] = []
+        self._early: list[Candidate] = []
         # keys with more than one candidate that have changed since they were looked at
         self._crowded: dict[Lane, dict[SupersessionKey, None]] = {lane: {} for lane in Lane}
 
@@ -131,6 +134,11 @@ class PendingTable:
             else:
                 self._ring(candidate, now)
         return expired
+
+    def take_early(self) -> Sequence[Candidate]:
+        """Winners whose time comes much later, now out, to be parked until then."""
+        early, self._early = self._early, []
+        return early
 
     def wake_at(self) -> float | None:
         """When ``due`` has something to do."""
@@ -291,6 +299,10 @@ class PendingTable:
         if entry.listed is not None:
             entry.listed.ticket = 0
         entry.listed = winner
+        if winner.not_before > now + _EARLY_S:
+            entry.out = winner.id
+            self._early.append(winner)
+            return
         winner.ticket = next(self._tickets)
         not_before = max(not_before, winner.not_before)
         winner.paused = not_before > now

@@ -86,9 +86,9 @@ class Dispatch:
         repeating = loaded.catalogue.repeating
         claims = Claims(state, closes, parking, loaded.templates, accounts, repeating)
         sends = Sends(state, parking, outside.sender, accesses, providers)
-        self._engine = Engine(state, claims, sends, closes, accounts)
+        self._engine = Engine(state, claims, sends, closes, parking, accounts)
         self._timekeeping = Timekeeping(state, self._engine)
-        intake = Intake(state, closes, parking, outside.version_of, self._engine.spawn)
+        intake = Intake(state, closes, outside.version_of, self._engine.spawn)
         self._resuming = Resuming(state, codec, intake)
         self._readers = [
             LaneReader(

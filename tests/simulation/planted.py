@@ -6,7 +6,7 @@ A bug that survives means that the check is not good enough. ``plant`` undoes it
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import pytest
@@ -269,6 +269,17 @@ def drop_the_digest(patch: Patch) -> None:
     patch.setattr(entry.Candidate, "identity", property(anybody))
 
 
+def send_what_is_early_at_once(patch: Patch) -> None:
+    """Nobody looks at when it is to be sent."""
+    begin = entry.Candidate.__init__
+
+    def at_once(self: Candidate, *given: Any) -> None:
+        begin(self, *given)
+        self.not_before = 0.0
+
+    patch.setattr(entry.Candidate, "__init__", at_once)
+
+
 def bury_no_second_body(patch: Patch) -> None:
     """It is closed, and its record is nowhere."""
     for module in (claims, closes):
@@ -438,6 +449,7 @@ BUGS: Mapping[str, Bug] = (
         bug.__name__: bug
         for bug in (
             skip_the_lease_check,
+            send_what_is_early_at_once,
             believe_the_hosts_clock,
             lease_from_the_answer,
             send_before_the_start_is_acknowledged,
