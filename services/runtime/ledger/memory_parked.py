@@ -21,13 +21,13 @@ class Parking:
         self._rows = rows
 
     def park(self, parked: Iterable[Parked], now: datetime) -> None:
-        # of one that is named twice the first counts
-        each = {one.id: one for one in reversed(list(parked))}.values()
-        self._rows.know((one.identity for one in each if one.identity is not None), now)
-        for one in each:
+        named = list(parked)
+        self._rows.know((one.identity for one in named if one.identity is not None), now)
+        for one in named:
             if self._is_to_wait(one):
                 self._rows.raise_floor(self._rows.notifications[one.id], now)
-        for one in each:
+        # of one that is named twice the first counts
+        for one in {one.id: one for one in reversed(named)}.values():
             known = self._rows.parked.get(one.id)
             kept = _moved(one if known is None else known.parked, one)
             self._rows.parked[one.id] = ParkedRow(parked=kept, due_at=self._due_at(one, now))
