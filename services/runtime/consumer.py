@@ -7,6 +7,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from services.core.errors import Retryable
 from services.core.record import Record
+from services.runtime.clock import boot_seconds
 from services.runtime.logs import get_logger
 from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.records import Partition, RecordReader
@@ -14,6 +15,7 @@ from services.runtime.records import Partition, RecordReader
 __all__ = ["LogConsumer", "Partition", "next_offsets", "run_stream"]
 
 _ANSWERS_WITHIN_S = 1.0
+_COMMIT_AGAIN_S = 10.0
 _DEFAULTS: Mapping[str, str | int | bool] = {
     "auto.offset.reset": "earliest",
     "enable.auto.commit": False,
@@ -72,6 +74,11 @@ class LogConsumer(RecordReader):
     def assignment(self) -> list[Partition]:
         return _pairs(self._consumer.assignment())
 
+    def positions(self) -> dict[Partition, int]:
+        """The next record to be given of each partition that we have, and had some of."""
+        found = self._consumer.position(self._consumer.assignment())
+        return {(part.topic, part.partition): part.offset for part in found if part.offset >= 0}
+
     def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Where those end that are not read to their end; raises ``Retryable``."""
         asked = [TopicPartition(*partition) for partition in partitions]
@@ -104,13 +111,18 @@ def run_stream(
     """Read, decide, append, wait for the acknowledgements, commit: until told to stop.
 
     A crash before the append loses nothing; after it, the records are appended once more, so what
-    reads them has to expect repeats.
+    reads them has to expect repeats. A commit may come to nothing while partitions move, so all is
+    committed again now and then: whoever watches lag would see some for as long as nothing comes.
     """
+    committed_at = boot_seconds()
     while not stop.is_set():
         records = consumer.batch(most, 0.2)
         if records:
             producer.publish(decide(records))
             consumer.commit(next_offsets(records))
+        if boot_seconds() - committed_at > _COMMIT_AGAIN_S:
+            committed_at = boot_seconds()
+            consumer.commit(consumer.positions())
 
 
 def next_offsets(records: Iterable[Record]) -> dict[Partition, int]:

@@ -22,8 +22,9 @@ def _pids(house: House) -> dict[str, int | None]:
     return {name: one.pid for name, one in house.instances.items()}
 
 
-def _flows(traffic: Traffic, more: int) -> bool:
-    return len(traffic.accepted()) > more
+def _flows(traffic: Traffic, accepted: int, acknowledged: int) -> bool:
+    """More than these were sent and asked for."""
+    return len(traffic.accepted()) > accepted and len(traffic.acknowledged) > acknowledged
 
 
 def test_row_07_broker_frozen(house: House, traffic: Traffic, prove: Prove) -> None:
@@ -54,8 +55,8 @@ def test_row_08_broker_killed_and_restarted_again_and_again(
     acknowledged: list[int] = []
     with traffic.steadily(20):
         for _ in range(_TIMES):
-            more = len(traffic.accepted()) + 40
-            until(partial(_flows, traffic, more), "traffic flows")
+            before = len(traffic.accepted()) + 40, len(traffic.acknowledged) + 40
+            until(partial(_flows, traffic, *before), "traffic flows")
             house.kafka.kill()
             acknowledged.append(len(traffic.acknowledged))
             house.kafka.restart()
