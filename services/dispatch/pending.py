@@ -177,8 +177,8 @@ class PendingTable:
 
     def is_out(self, candidate: Candidate) -> bool:
         """Whether this very one is being claimed, sent, settled or closed."""
-        entry = self._entries.get(candidate.routed.key)
-        return entry is not None and entry.out == candidate.id and self._holds(candidate)
+        is_here = self._holds(candidate)
+        return is_here and self._entries[candidate.routed.key].out == candidate.id
 
     def _holds(self, candidate: Candidate) -> bool:
         entry = self._entries.get(candidate.routed.key)

@@ -7,11 +7,9 @@ from datetime import UTC
 
 import msgspec
 
-from services.core.catalogue import Lane
 from services.core.errors import PoisonEvent
-from services.core.groups import ROUTER
+from services.core.groups import GROUPS, ROUTER
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
-from services.core.topics import requested
 from services.router.decide import Dead, Event, Moved, Output, Passed, Routed, route
 from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.codec import Codec
@@ -117,8 +115,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     catalogues = Catalogues(settings.catalogue, time_scale=settings.time_scale)
     router = Router(catalogues.loaded, Codec(settings.registry), log.partitions)
     producer = LogProducer(settings.kafka, client_id="lastword-router")
-    topics = [requested(lane) for lane in Lane]
-    consumer = LogConsumer(settings.kafka, group=ROUTER, topics=topics, topic_ids=log.ids)
+    consumer = LogConsumer(settings.kafka, group=ROUTER, topics=GROUPS[ROUTER], topic_ids=log.ids)
     monitoring = Monitoring(settings.metrics_bind, lambda: None)
     tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
     get_logger().info("routing", metrics=monitoring.address)

@@ -112,8 +112,7 @@ def check_catalogue(folder: Path, providers: Mapping[str, Capabilities]) -> list
 
 
 def _read(folder: Path, file: Path, problems: list[Problem]) -> _Folder:
-    whole = _attempt(file, file.parent, str, problems)
-    document = None if whole is None else _attempt(file, file.parent, _toml, problems)
+    whole, document = _attempt(file, file.parent, _toml, problems) or ("", {})
     schemas: dict[TypeName, object] = {}
     for path in sorted((folder / "types").glob(f"*{_SCHEMA}")):
         schema = _attempt(path, folder, json.loads, problems)
@@ -127,7 +126,7 @@ def _read(folder: Path, file: Path, problems: list[Problem]) -> _Folder:
             problems.append(Problem(path.relative_to(folder).as_posix(), _NAMING))
         elif text is not None:
             sources[name] = text
-    return _Folder(whole or "", document or {}, schemas, sources)
+    return _Folder(whole, document, schemas, sources)
 
 
 def _is_template(path: Path) -> bool:
@@ -152,8 +151,9 @@ def _attempt(
     return None
 
 
-def _toml(text: str) -> Mapping[str, object]:
-    return tomllib.loads(text)
+def _toml(text: str) -> tuple[str, Mapping[str, object]]:
+    """Itself too: a fault is looked for in it."""
+    return text, tomllib.loads(text)
 
 
 def _template_name(path: Path) -> TemplateName | None:

@@ -22,7 +22,6 @@ _TRIES = 10
 _AGAIN_S = 0.3
 #: after so many waits without a record the broker is away
 _PATIENCE = 20
-_SILENT = "Kafka does not give what stands in the log"
 T = TypeVar("T")
 
 
@@ -48,6 +47,8 @@ class StretchReader(RecordReader):
         properties.pop("group.protocol", None)
         super().__init__(properties, topic_ids)
         self._ended: set[Partition] = set()
+        #: in a row, in which nothing came
+        self._waits = 0
 
     def bounds(self) -> dict[Partition, tuple[int, int]]:
         """The first offset that is still there, and the next to be written, by partition."""
@@ -90,19 +91,11 @@ class StretchReader(RecordReader):
         What is gone from a partition's beginning is passed over.
         """
         left = {part: end for part, end in ends.items() if starts[part] < end}
-        self._ended.clear()
-        parts = [TopicPartition(*part, starts[part]) for part in left]
-        self._consumer.assign(parts)
-        # an earlier call has paused what it had read
-        self._consumer.resume(parts)
-        waits = 0
+        self._begin({part: starts[part] for part in left})
         while left:
-            records = self.batch(_MOST, _WAIT_S)
+            records = self._more()
             wanted = [r for r in records if r.offset < left.get((r.topic, r.partition), 0)]
-            done = self._done(records, left)
-            waits = 0 if records or done else waits + 1
-            if waits == _PATIENCE:
-                raise Retryable(_SILENT)
+            self._take_out(records, left)
             if wanted:
                 yield wanted
         self._consumer.unassign()
@@ -110,20 +103,29 @@ class StretchReader(RecordReader):
     def first(self, starts: Mapping[Partition, int]) -> dict[Partition, Record]:
         """Of each partition the record that stands there, or the next one; none where none does."""
         found: dict[Partition, Record] = {}
-        self._ended.clear()
-        parts = [TopicPartition(*part, at) for part, at in starts.items()]
-        self._consumer.assign(parts)
-        self._consumer.resume(parts)
-        waits = 0
+        self._begin(starts)
         while not starts.keys() <= found.keys() | self._ended:
-            records = self.batch(_MOST, _WAIT_S)
-            for record in records:
+            for record in self._more():
                 found.setdefault((record.topic, record.partition), record)
-            waits = 0 if records else waits + 1
-            if waits == _PATIENCE:
-                raise Retryable(_SILENT)
         self._consumer.unassign()
         return found
+
+    def _begin(self, starts: Mapping[Partition, int]) -> None:
+        self._ended.clear()
+        self._waits = 0
+        parts = [TopicPartition(*part, at) for part, at in starts.items()]
+        self._consumer.assign(parts)
+        # an earlier call has paused what it had read
+        self._consumer.resume(parts)
+
+    def _more(self) -> list[Record]:
+        """What comes next, if anything does in a while; ``Retryable`` where nothing ever comes."""
+        ended = len(self._ended)
+        records = self.batch(_MOST, _WAIT_S)
+        self._waits = 0 if records or len(self._ended) > ended else self._waits + 1
+        if self._waits == _PATIENCE:
+            raise Retryable("Kafka does not give what stands in the log")
+        return records
 
     def _partitions(self) -> list[Partition]:
         listed = {t: self._consumer.list_topics(t, timeout=_TIMEOUT_S) for t in self._topic_ids}
@@ -132,15 +134,14 @@ class StretchReader(RecordReader):
     def _at_end(self, partition: Partition) -> None:
         self._ended.add(partition)
 
-    def _done(self, records: Iterable[Record], left: dict[Partition, int]) -> bool:
-        """Whether any partition was read as far as it is to be: those are taken out of ``left``."""
+    def _take_out(self, records: Iterable[Record], left: dict[Partition, int]) -> None:
+        """Of what is ``left``, the partitions that are read as far as they are to be."""
         reached = {(r.topic, r.partition): r.offset + 1 for r in records}
         done = [p for p, end in left.items() if p in self._ended or reached.get(p, 0) >= end]
         for partition in done:
             del left[partition]
             # it may go on to grow, which is nothing to us
             self._consumer.pause([TopicPartition(*partition)])
-        return bool(done)
 
 
 def _answered(ask: Callable[[], T]) -> T:

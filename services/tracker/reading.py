@@ -7,7 +7,7 @@ here too, where they name a notification; nothing else is made of them.
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.core.catalogue import Catalogue, Lane
+from services.core.catalogue import Catalogue
 from services.core.errors import PoisonEvent
 from services.core.events import (
     AttemptSettled,
@@ -17,6 +17,7 @@ from services.core.events import (
     NotificationRequested,
     ReceiptReceived,
 )
+from services.core.groups import GROUPS, TRACKER
 from services.core.identifiers import NotificationId, SupersessionKey, TypeName
 from services.core.record import Record
 from services.core.requested import (
@@ -26,7 +27,7 @@ from services.core.requested import (
     id_of,
     read_requested,
 )
-from services.core.topics import ATTEMPTS, RECEIPTS, lane_of, requested
+from services.core.topics import RECEIPTS, lane_of
 from services.core.validation import Rules
 from services.runtime.codec import Codec
 from services.tracker.entries import (
@@ -42,7 +43,7 @@ from services.tracker.entries import (
 __all__ = ["READ", "Reading"]
 
 #: the topics that are folded
-READ = (*map(requested, Lane), ATTEMPTS, RECEIPTS)
+READ = GROUPS[TRACKER]
 
 
 class Reading(Struct, frozen=True):

@@ -53,9 +53,11 @@ class Watch:
 
     def look(self) -> None:
         """Once; raises ``Retryable`` where Kafka does not answer."""
+        kept_of = kept_for(self._admin, {topic for topics in GROUPS.values() for topic in topics})
         for group, topics in GROUPS.items():
             unread = self._unread(group)
-            for topic, kept in kept_for(self._admin, topics).items():
+            for topic in topics:
+                kept = kept_of[topic]
                 appended = [at for (own, _), at in unread.items() if own == topic]
                 left = left_s(kept, appended, utc_now())
                 LOG_LEFT.labels(group, topic).set(left)

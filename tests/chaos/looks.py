@@ -4,7 +4,7 @@ Rows prove by these that their fault struck in the midst of something.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import LiteralString
 from uuid import UUID
 
@@ -12,10 +12,12 @@ import psycopg
 from confluent_kafka import Consumer, TopicPartition
 from msgspec import Struct
 
+from services.core import groups
 from services.core.catalogue import Lane
 from services.core.events import AttemptSettled, NotificationRouted
+from services.core.groups import GROUPS
 from services.core.outcomes import OutcomeKind
-from services.core.topics import ATTEMPTS, RECEIPTS, queued, requested
+from services.core.topics import ATTEMPTS, queued
 from tests.acceptance.engine.log import end_of
 from tests.chaos.events import events
 from tests.chaos.house import House
@@ -37,9 +39,9 @@ __all__ = [
     "unknown_attempts",
 ]
 
-ROUTER_GROUP = {"lastword.router": [requested(lane) for lane in Lane]}
-TRACKER_GROUP = {"lastword.tracker": [*map(requested, Lane), ATTEMPTS, RECEIPTS]}
-DISPATCH_GROUPS = {f"lastword.dispatch.{lane}": [queued(lane)] for lane in Lane}
+ROUTER_GROUP = {groups.ROUTER: GROUPS[groups.ROUTER]}
+TRACKER_GROUP = {groups.TRACKER: GROUPS[groups.TRACKER]}
+DISPATCH_GROUPS = {name: GROUPS[name] for name in map(groups.dispatch, Lane)}
 
 
 class Made(Struct, frozen=True):
@@ -114,9 +116,9 @@ def sent_bytes(dispatch: Instance) -> int:
     return sum(proxy.seen[Way.OUT] for proxy in dispatch.providers.values())
 
 
-def not_committed(house: House, groups: dict[str, list[str]]) -> int:
+def not_committed(house: House, by_group: Mapping[str, Sequence[str]]) -> int:
     """Records that these groups will read (again): topics by the group that reads them."""
-    return sum(_behind(house, group, topics) for group, topics in groups.items())
+    return sum(_behind(house, group, topics) for group, topics in by_group.items())
 
 
 def _behind(house: House, group: str, topics: Sequence[str]) -> int:

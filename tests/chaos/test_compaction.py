@@ -3,13 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it lists no exports
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient
 
 from services.core.catalogue import Lane
 from services.core.layout import layout
@@ -20,6 +14,7 @@ from tests.chaos.facts import delivery
 from tests.chaos.house import House, HousePlan
 from tests.chaos.judging import promises_of
 from tests.chaos.plugin import Prove
+from tests.chaos.topic_settings import alter_topics
 from tests.chaos.traffic import Traffic
 from tests.chaos.waiting import lasts, until
 
@@ -106,13 +101,4 @@ def _compact(house: House, *, after_s: int) -> None:
 def _set(house: House, told: Mapping[str, str]) -> None:
     """Of all topics with requests."""
     admin = AdminClient({**house.kafka.client_properties})
-    entries = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in told.items()
-    ]
-    resources = [
-        ConfigResource(ResourceType.TOPIC, requested(lane), incremental_configs=entries)
-        for lane in Lane
-    ]
-    for future in admin.incremental_alter_configs(resources).values():
-        future.result()
+    alter_topics(admin, map(requested, Lane), told)

@@ -35,7 +35,7 @@ def test_row_09_the_coordinators_broker_lost(house: House, traffic: Traffic, pro
             house.kafka.kill(lost)
             new = until(partial(_other, admin, group, lost), f"another broker coordinates {group}")
             before = len(traffic.accepted())
-            until(partial(_flows, traffic, before + 40), "traffic flows on two brokers")
+            until(partial(traffic.flows_beyond, before + 40), "traffic flows on two brokers")
             house.kafka.restart(lost)
             until(partial(_in_sync, admin), "all replicas are in sync again")
             moves.append(f"{group} from broker {lost} to {new}")
@@ -62,10 +62,6 @@ def _java_hash(text: str) -> int:
 def _other(admin: AdminClient, group: str, lost: int) -> int | None:
     found = _coordinator(admin, group)
     return None if found == lost else found
-
-
-def _flows(traffic: Traffic, wanted: int) -> bool:
-    return len(traffic.accepted()) > wanted
 
 
 def _in_sync(admin: AdminClient) -> bool:

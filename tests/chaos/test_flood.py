@@ -1,13 +1,12 @@
 """Ten times the normal load: what is critical is as quick as ever, and the rest waits its turn."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import pytest
 
+from tests.chaos.catalogues import edited_catalogue
 from tests.chaos.facts import requested_at
-from tests.chaos.house import CATALOGUE, House, HousePlan
+from tests.chaos.house import House, HousePlan
 from tests.chaos.plugin import Prove
 from tests.chaos.traffic import Traffic
 from tests.chaos.waiting import lasts
@@ -30,7 +29,9 @@ _CALM_S, _FLOOD_S = 20.0, 60.0
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Of its own, with less room at the providers."""
     folder = tmp_path_factory.mktemp("flood")
-    with House(HousePlan(folder=folder, catalogue=_narrow(folder / "catalogue"))) as built:
+    with House(
+        HousePlan(folder=folder, catalogue=edited_catalogue(folder / "catalogue", _QUOTAS))
+    ) as built:
         yield built
 
 
@@ -59,17 +60,6 @@ def test_row_39_ten_times_the_normal_load_for_a_minute(
         f" half of what is critical went out within {half:.1f} s and 95 % within {most:.1f} s,"
         f" half of the campaign after {rest:.0f} s"
     )
-
-
-def _narrow(folder: Path) -> Path:
-    shutil.copytree(CATALOGUE, folder)
-    file = folder / "lastword.toml"
-    text = file.read_text()
-    for wide, narrow in _QUOTAS.items():
-        assert wide in text
-        text = text.replace(wide, narrow)
-    file.write_text(text)
-    return folder
 
 
 def _waits(house: House, traffic: Traffic, ids: set[str]) -> Mapping[str, Sequence[float]]:

@@ -4,13 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # it lists no exports
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
-    ResourceType,
-)
+from confluent_kafka.admin import AdminClient
 
 from services.core.catalogue import Lane
 from services.core.layout import layout
@@ -19,6 +13,7 @@ from services.runtime.topics import create_topics
 from tests.chaos.asks import order
 from tests.chaos.house import House
 from tests.chaos.plugin import Prove
+from tests.chaos.topic_settings import alter_topics
 from tests.chaos.traffic import Traffic
 from tests.chaos.waiting import until
 
@@ -55,11 +50,11 @@ class Topics:
 
     @contextmanager
     def set(self, topic: str, name: str, value: str) -> Iterator[None]:
-        self._alter(topic, name, value)
+        alter_topics(self._admin, [topic], {name: value})
         try:
             yield
         finally:
-            self._alter(topic, name, _SPECS[topic].config(1)[name])
+            alter_topics(self._admin, [topic], {name: _SPECS[topic].config(1)[name]})
 
     def _create(self, topic: str, partitions: int) -> None:
         create_topics(self._admin, partitions=partitions, replication=1, specs=[_SPECS[topic]])
@@ -67,11 +62,6 @@ class Topics:
     def _delete(self, topic: str) -> None:
         self._admin.delete_topics([topic])[topic].result()
         until(lambda: topic not in self._admin.list_topics(timeout=10).topics, f"{topic} is gone")
-
-    def _alter(self, topic: str, name: str, value: str) -> None:
-        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
-        self._admin.incremental_alter_configs([resource])[resource].result()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A flood wants more memory than dispatch may have: it holds back; or dies, and loses nothing."""
 
 import resource
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,8 @@ import pytest
 
 from services.sandbox.faults import Down
 from tests.chaos.asks import campaign, order
-from tests.chaos.house import CATALOGUE, House, HousePlan
+from tests.chaos.catalogues import edited_catalogue
+from tests.chaos.house import House, HousePlan
 from tests.chaos.instance import Instance
 from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUP, not_committed
 from tests.chaos.plugin import Prove
@@ -32,11 +32,7 @@ _QUOTA = 'quota = { per_second = 100, jitter = "500ms" }\n'
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """Of its own, whose bulk account knows no quota."""
     folder = tmp_path_factory.mktemp("memory")
-    catalogue = folder / "catalogue"
-    shutil.copytree(CATALOGUE, catalogue)
-    text = (catalogue / "lastword.toml").read_text()
-    assert _QUOTA in text
-    (catalogue / "lastword.toml").write_text(text.replace(_QUOTA, ""))
+    catalogue = edited_catalogue(folder / "catalogue", {_QUOTA: ""})
     with House(HousePlan(folder=folder, catalogue=catalogue)) as built:
         yield built
 

@@ -1,6 +1,5 @@
 """Members come and go, or seem to: partitions move, and nothing is sent twice or stays behind."""
 
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import pytest
 
 from services.sandbox.faults import Slow
 from tests.chaos.asks import order, reset
-from tests.chaos.house import CATALOGUE, House
+from tests.chaos.catalogues import edited_catalogue
+from tests.chaos.house import House
 from tests.chaos.instance import Instance
 from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUP, not_committed, owned
 from tests.chaos.plugin import Prove
@@ -61,7 +61,10 @@ def test_row_18_sends_slower_than_the_poll_interval(
     house: House, traffic: Traffic, prove: Prove, tmp_path: Path
 ) -> None:
     dispatch = house["dispatch"]
-    patient = {"LASTWORD_CATALOGUE": str(_patient_catalogue(tmp_path))}
+    catalogue = edited_catalogue(
+        tmp_path / "catalogue", {'timeout = "2s"': f'timeout = "{_TIMEOUT}"'}
+    )
+    patient = {"LASTWORD_CATALOGUE": str(catalogue)}
     dispatch.restart(patient | _IMPATIENT)
     until(lambda: owned(dispatch) == 3 * house.plan.partitions, "it has all partitions")
     house.providers.set_faults("every", Slow(ms=_SLOW_MS))
@@ -76,11 +79,3 @@ def test_row_18_sends_slower_than_the_poll_interval(
     assert not dispatch.logged("partitions_revoked")
     assert not [line for line in dispatch.logged("librdkafka") if "MAXPOLL" in str(line)]
     prove(f"sends of {_SLOW_MS / 1000:.0f} s with a poll interval of 3 s: no partition moved")
-
-
-def _patient_catalogue(folder: Path) -> Path:
-    copy = folder / "catalogue"
-    shutil.copytree(CATALOGUE, copy)
-    told = copy / "lastword.toml"
-    told.write_text(told.read_text().replace('timeout = "2s"', f'timeout = "{_TIMEOUT}"'))
-    return copy

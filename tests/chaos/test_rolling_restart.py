@@ -26,12 +26,8 @@ def test_row_38_rolling_restart_of_every_service_under_load(
             one.stop()
             one.start()
             assert one.pid != pid
-            until(partial(_flows, traffic, accepted), "traffic flows")
+            until(partial(traffic.flows_beyond, accepted), "traffic flows")
     prove(f"{', '.join(one.name for one in services)}: each stopped and started under load")
     found = traffic.judge()
     found.assert_kept()
     assert not found.unknown, "who stops in order leaves nothing unknown"
-
-
-def _flows(traffic: Traffic, before: int) -> bool:
-    return len(traffic.accepted()) > before

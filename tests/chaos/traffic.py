@@ -111,6 +111,10 @@ class Traffic:
         entries = self.house.providers.accepted(self._since)
         return [entry for entry in entries if entry.notification_id in wanted]
 
+    def flows_beyond(self, accepted: int) -> bool:
+        """Whether providers took more than these."""
+        return len(self.accepted()) > accepted
+
     def until_accepted(self, *ids: str) -> None:
         """Wait until a provider has taken each of them."""
         until(

@@ -14,12 +14,17 @@ from rich.text import Text
 from services.cli.command import command
 from services.cli.endpoints import kafka_of, running_catalogue
 from services.cli.moments import moment_ago
-from services.cli.options import as_json, data_option, kafka_options, settings_from
+from services.cli.options import (
+    as_json,
+    catalogue_folder,
+    data_option,
+    kafka_options,
+    settings_from,
+)
 from services.cli.output import console, errors, print_json
-from services.core.errors import Misconfigured
 from services.router.what_if.tally import Report, TypeReport
 from services.router.what_if.work import what_if as compare
-from services.runtime.catalogue import CATALOGUE_FILE, LoadedCatalogue, load_catalogue
+from services.runtime.catalogue import LoadedCatalogue, load_catalogue
 from services.runtime.clock import utc_now
 from services.runtime.codec import Codec
 from services.runtime.logs import configure_logs
@@ -103,9 +108,7 @@ def what_if(
 def _other(new: Path, in_use: Path) -> LoadedCatalogue:
     if new.is_file():
         return load_catalogue(in_use, file=new)
-    if not (new / CATALOGUE_FILE).is_file():
-        raise Misconfigured(f"there is no {CATALOGUE_FILE} in {new}: name its folder, or the file")
-    return load_catalogue(new)
+    return load_catalogue(catalogue_folder(new))
 
 
 def _peak_mb() -> float:

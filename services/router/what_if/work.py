@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 from confluent_kafka.admin import AdminClient
 
-from services.core.catalogue import Catalogue, Lane
+from services.core.catalogue import Catalogue
 from services.core.errors import PoisonEvent
 from services.core.events import AttemptStarted
+from services.core.groups import GROUPS, ROUTER
 from services.core.identifiers import NotificationId
 from services.core.record import Record
-from services.core.topics import ATTEMPTS, requested
+from services.core.topics import ATTEMPTS
 from services.router.decide import Event
 from services.router.what_if.comparing import Judge, Twice, changes
 from services.router.what_if.tally import Report, Tally
@@ -24,7 +25,7 @@ from services.runtime.topics import topic_ids
 
 __all__ = ["what_if"]
 
-_REQUESTED = tuple(map(requested, Lane))
+_REQUESTED = GROUPS[ROUTER]
 _TELL_EVERY = 100_000
 
 

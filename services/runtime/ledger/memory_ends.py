@@ -127,13 +127,8 @@ class Ending:
         if winner is None:
             return True
         by = self._rows.notifications[winner.id]
-        return (
-            by.key == row.key
-            and self._rows.conflict(by, winner) is None
-            and by.closing is None
-            and row.version < by.version
-            and self._rows.cancelled(by) is None
-        )
+        newer = by.key == row.key and row.version < by.version
+        return newer and self._rows.stands(by, winner)
 
     def cancel_one(self, cancellation: Cancellation, now: datetime) -> Closing | None:
         key = self._rows.keys.setdefault(cancellation.key, KeyRow(touched_at=now))

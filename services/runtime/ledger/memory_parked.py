@@ -65,20 +65,17 @@ class Parking:
     def _due_at(self, one: Parked, now: datetime) -> datetime | None:
         if self._reconciles(one.id):
             return None
-        waits = one.not_before is not None and self._is_to_wait(one)
-        return max(now, one.not_before or now) if waits else now
+        if one.not_before is None or not self._is_to_wait(one):
+            return now
+        return max(now, one.not_before)
 
     def _is_to_wait(self, one: Parked) -> bool:
         """It is not to be sent before a time, and nothing has been decided against it yet."""
         row = self._rows.notifications.get(one.id)
         if row is None or one.identity is None or one.not_before is None:
             return False
-        return (
-            row.closing is None
-            and self._rows.conflict(row, one.identity) is None
-            and self._rows.cancelled(row) is None
-            and row.version >= self._rows.keys[row.key].floor
-        )
+        over_floor = row.version >= self._rows.keys[row.key].floor
+        return over_floor and self._rows.stands(row, one.identity)
 
     def _reconciles(self, id: NotificationId) -> bool:
         """Its last attempt is unknown, and nobody knows yet what comes of that."""

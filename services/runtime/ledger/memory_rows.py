@@ -305,6 +305,14 @@ class Rows(Struct, kw_only=True):
         if key.floor < row.version:
             key.floor, key.floor_id, key.touched_at = row.version, row.id, now
 
+    def stands(self, row: NotificationRow, identity: Identity) -> bool:
+        """Whether it is what the identity says, and is still to be sent."""
+        return (
+            row.closing is None
+            and self.conflict(row, identity) is None
+            and self.cancelled(row) is None
+        )
+
     def cancelled(self, row: NotificationRow) -> str | None:
         """How it was cancelled, if it was."""
         key = self.keys.get(row.key)

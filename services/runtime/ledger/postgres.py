@@ -164,10 +164,9 @@ class PostgresLedger:
             {
                 **_builtins(verdict),
                 "identity": self._version(verdict.identity),
-                "winner": winner and self._version(winner),
+                "winner": verdict.winner and self._version(verdict.winner),
             }
             for verdict in verdicts
-            for winner in [verdict.winner]
         ]
         return await self._optional_rows("close", Closing, _json(bodies))
 

@@ -207,6 +207,13 @@ LANGUAGE sql IMMUTABLE AS $$
                 THEN 'its id was used before, with another body' END;
 $$;
 
+-- Whether a notification is what the identity says, and is still to be sent.
+CREATE OR REPLACE FUNCTION ledger.stands(n ledger.notifications, k ledger.keys, identity jsonb)
+RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT n.closed_as IS NULL AND ledger.conflict(n, identity) IS NULL
+           AND ledger.cancelled(n, k) IS NULL;
+$$;
+
 -- A newer one of its key came while this one is in flight; of several the newest counts.
 CREATE OR REPLACE FUNCTION ledger.note_newer(p_id uuid, w ledger.notifications) RETURNS void
 LANGUAGE sql AS $$

@@ -201,9 +201,8 @@ END $$;
 -- key, by where both were first seen, that is still to be sent.
 CREATE OR REPLACE FUNCTION ledger.gives_way(n ledger.notifications, identity jsonb) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-    SELECT w.key = n.key AND ledger.conflict(w, identity) IS NULL AND w.closed_as IS NULL
-           AND (n.generation, n."offset") < (w.generation, w."offset")
-           AND ledger.cancelled(w, ledger.key(w.key)) IS NULL
+    SELECT w.key = n.key AND (n.generation, n."offset") < (w.generation, w."offset")
+           AND ledger.stands(w, ledger.key(w.key), identity)
     FROM ledger.notifications w WHERE w.id = (identity ->> 'id')::uuid;
 $$;
 

@@ -15,8 +15,7 @@ CREATE OR REPLACE FUNCTION ledger.is_to_wait(r jsonb) RETURNS boolean LANGUAGE s
         SELECT FROM ledger.notifications n JOIN ledger.keys k ON k.key = n.key
         WHERE n.id = (r ->> 'id')::uuid AND r ->> 'not_before' IS NOT NULL
           AND jsonb_typeof(r -> 'identity') = 'object'
-          AND n.closed_as IS NULL AND ledger.conflict(n, r -> 'identity') IS NULL
-          AND ledger.cancelled(n, k) IS NULL
+          AND ledger.stands(n, k, r -> 'identity')
           AND (n.generation, n."offset") >= (k.floor_generation, k.floor_offset));
 $$;
 
