@@ -45,7 +45,7 @@ _WORDS: dict[str, dict[str, str]] = {
     },
     "RawLeg": {
         "channel": "How a person is reached.",
-        "accounts": "To be tried in this order.",
+        "accounts": "To be tried in this order, unless prefer or weights say another.",
         "prefer": "listed: in this order. cheapest: by price, in the country of a phone number.",
         "weights": "How often each account is the first, beside the others: main = 3, spare = 1.",
         "give_up_after": "How long none of them may work before the next leg has its turn.",
