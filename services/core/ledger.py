@@ -43,12 +43,13 @@ __all__ = [
     "Settlement",
     "SettlementAnswer",
     "SweptLedger",
+    "Told",
     "Unannounced",
     "Unconfirmed",
     "Unresolved",
     "Verdict",
-    "jitters_of",
     "lifetime_of",
+    "told_of",
 ]
 
 #: a claim with less time left than this is not worth its send
@@ -171,6 +172,8 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     #: what its maker has measured of the account's J. The largest that any has of late counts, or
     #: the catalogue's
     jitter_ms: int = 0
+    #: since its maker asked last, the account's provider has said that this is too much
+    throttled: bool = False
     #: in the units of the account's quota
     cost: int = 1
     lane: Lane = Lane.NORMAL
@@ -316,12 +319,22 @@ class Parked(Struct, frozen=True, kw_only=True):
     identity: Identity | None = None
 
 
-def jitters_of(requests: Sequence[ClaimRequest]) -> Mapping[AccountName, int]:
-    """Of a batch, in milliseconds: of one account the largest that any request tells counts."""
-    largest: dict[AccountName, int] = {}
+class Told(Struct, frozen=True):
+    """What a batch of claims tells of an account: the largest J of any, whether it throttles."""
+
+    jitter_ms: int = 0
+    throttled: bool = False
+
+
+def told_of(requests: Sequence[ClaimRequest]) -> Mapping[AccountName, Told]:
+    """By account."""
+    told: dict[AccountName, Told] = {}
     for request in requests:
-        largest[request.account] = max(request.jitter_ms, largest.get(request.account, 0))
-    return largest
+        so_far = told.get(request.account, Told())
+        told[request.account] = Told(
+            max(request.jitter_ms, so_far.jitter_ms), request.throttled or so_far.throttled
+        )
+    return told
 
 
 class Ledger(Protocol):

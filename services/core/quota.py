@@ -18,7 +18,18 @@ from enum import StrEnum
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-__all__ = ["AHEAD_US", "CELL_US", "LENGTH_US", "Cell", "Cells", "Later", "Per", "Quota", "Want"]
+__all__ = [
+    "AHEAD_US",
+    "CELL_US",
+    "LENGTH_US",
+    "Cell",
+    "Cells",
+    "Later",
+    "Per",
+    "Quota",
+    "Share",
+    "Want",
+]
 
 
 class Per(StrEnum):
@@ -52,6 +63,12 @@ _LEFT_US = 100_000
 _RESERVED = 20
 #: sends that one cell of a second always takes; a single process can write them within it
 _BURST = 4
+#: a share is counted in thousandths, and climbs by one of them in so long: a minute for all
+_WHOLE = 1_000
+_CLIMBS_US = 60_000
+#: the least that is left of it, and how long one reply's lowering lasts for all that came with it
+_LEAST = 50
+_AGAIN_US = 1_000_000
 
 
 class Quota(Struct, frozen=True, kw_only=True):
@@ -80,6 +97,11 @@ class Quota(Struct, frozen=True, kw_only=True):
         measured = min(jitter_us, LENGTH_US[self.shortest])
         return self if measured <= self.jitter_us else replace(self, jitter_us=measured)
 
+    def at_share(self, thousandths: int) -> "Quota":
+        """With less in its shortest window, as its provider throttles; one at the least."""
+        lowered = max(1, self.limits[self.shortest] * thousandths // _WHOLE)
+        return replace(self, limits={**self.limits, self.shortest: lowered})
+
     def run(self, per: Per) -> int:
         """How many cells in a row are never over the limit."""
         return -(-(LENGTH_US[per] + self.jitter_us) // CELL_US[per]) + 1
@@ -89,13 +111,39 @@ class Quota(Struct, frozen=True, kw_only=True):
         limit = self.limits[per]
         return limit - limit // _RESERVED if bulk and self.shared else limit
 
-    def burst(self, per: Per) -> int:
+    def burst(self, per: Per, *, bulk: bool) -> int:
         """What one cell takes at the most, beside a single message that costs more.
 
-        A cell of a second is over before a process could write hundreds; longer ones are not.
+        A cell of a second is over before a process could write hundreds; longer ones are not. What
+        bulk may take of a shared one is half, so that it is never full of bulk.
         """
         limit = self.limits[per]
-        return max(_BURST, self.batch, -(-limit // 33)) if per is Per.SECOND else limit
+        if per is not Per.SECOND:
+            return limit
+        most = max(_BURST, self.batch, -(-limit // 33))
+        return 2 * most if self.shared and not bulk else most
+
+
+class Share(Struct, frozen=True):
+    """How much of a quota is used, in thousandths: less once its provider has throttled.
+
+    Halved at a throttling reply, and then climbing steadily to the whole: additive increase,
+    multiplicative decrease (Chiu and Jain, 1989).
+    """
+
+    thousandths: int = _WHOLE
+    #: when it was so little
+    at_us: int = 0
+
+    def by(self, now_us: int) -> int:
+        """What it has climbed to."""
+        return min(_WHOLE, self.thousandths + max(0, now_us - self.at_us) // _CLIMBS_US)
+
+    def lowered(self, now_us: int) -> "Share":
+        """The provider throttles; of several such replies at once the first counts."""
+        if now_us - self.at_us < _AGAIN_US:
+            return self
+        return Share(max(_LEAST, self.by(now_us) // 2), now_us)
 
 
 class Want(Struct, frozen=True, kw_only=True):
@@ -168,7 +216,7 @@ class Cells(Struct, kw_only=True):
         used = self.used.get(per, {})
         run, limit = quota.run(per), quota.limit(per, bulk=want.bulk)
         held = used.get(cell, 0)
-        if held and held + want.cost > quota.burst(per):
+        if held and held + want.cost > quota.burst(per, bulk=want.bulk):
             return False
         return all(
             _fullest(used, at, run) + part <= limit

@@ -20,6 +20,8 @@ _LONGEST_REST_S = 5.0
 _FAR_S = 0.2
 #: of what a shared account may have in flight, bulk leaves one part in so many, at least one
 _RESERVED = 20
+#: what opens to bulk within so long is kept for it, if it is bulk's turn
+_SOON_S = 0.05
 
 
 def backoff_s(failures: int, jitter: float) -> float:
@@ -39,6 +41,7 @@ class _Account:
         "in_flight",
         "limit",
         "rests_until",
+        "throttled",
     )
 
     def __init__(self, limit: int, quota: Quota | None) -> None:
@@ -56,6 +59,8 @@ class _Account:
         self.full_until = {True: 0.0, False: 0.0}
         #: the last cell that was granted opens then
         self.cell_at = 0.0
+        #: its provider has said so, and the ledger was not told yet
+        self.throttled = False
 
     def most(self, *, bulk: bool) -> int:
         """What may be in flight, for one more of this kind."""
@@ -113,6 +118,15 @@ class Accounts:
         )
         return min((until for until in waits if until > now), default=None)
 
+    def soon_for_bulk(self, names: Iterable[AccountName], now: float) -> set[AccountName]:
+        """Those that have no room for bulk alone, and will have in a moment."""
+        known = [(name, self._accounts[name]) for name in set(names) if name in self._accounts]
+        return {
+            name
+            for name, account in known
+            if account.full_until[False] <= now < account.full_until[True] <= now + _SOON_S
+        }
+
     def granted(self, name: AccountName, cell_at: float) -> None:
         """A claim of it was granted, with a cell that opens then; 0: without one."""
         account = self._accounts[name]
@@ -125,6 +139,12 @@ class Accounts:
         account.full_until[True] = until
         if not bulk:
             account.full_until[False] = until
+
+    def was_throttled(self, name: AccountName) -> bool:
+        """Whether its provider has throttled since this was asked last."""
+        account = self._accounts[name]
+        throttled, account.throttled = account.throttled, False
+        return throttled
 
     def begin(self, name: AccountName) -> None:
         """It is to be claimed: then it is ``granted``, or ended with None."""
@@ -140,6 +160,8 @@ class Accounts:
             account.asked -= 1
         if outcome is None or outcome.kind is OutcomeKind.VOIDED:
             return
+        if outcome.kind is OutcomeKind.THROTTLED:
+            account.throttled = True
         if OUTCOMES[outcome.kind].rests:
             account.failures += 1
             rest = backoff_s(account.failures, jitter)

@@ -139,6 +139,7 @@ class Claims:
             repeats=candidate.routed.type in self._repeating,
             losers=tuple(loser.identity for loser in choice.losers),
             jitter_ms=self._state.jitters.measured_ms(choice.account),
+            throttled=self._state.accounts.was_throttled(choice.account),
             cost=segments(content.text) if candidate.leg.channel is Channel.SMS else 1,
             lane=candidate.lane,
         )

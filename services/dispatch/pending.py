@@ -26,6 +26,7 @@ from services.dispatch.accounts import Accounts
 from services.dispatch.decide import next_leg
 from services.dispatch.entry import Candidate, Entry, Outdone, Version
 from services.dispatch.offsets import Place
+from services.dispatch.turns import FLOORS, Turns
 from services.runtime.consumer import Partition
 
 __all__ = ["Candidate", "Choice", "Outdone", "PendingTable", "Version"]
@@ -58,6 +59,7 @@ class PendingTable:
         self._ready: dict[Lane, dict[tuple[AccountName, ...], list[_Ticket]]] = {
             lane: {} for lane in Lane
         }
+        self._turns = Turns()
         self._timers: list[_Ticket] = []
         self._early: list[Candidate] = []
         # keys with more than one candidate that have changed since they were looked at
@@ -102,23 +104,44 @@ class PendingTable:
     def choose(self, now: float, most: int, held: Container[Lane] = ()) -> list[Choice]:
         """Up to ``most`` candidates to claim: by lane, then by deadline, where an account has room.
 
-        They are out, and their accounts' room is taken, until ``finish`` or ``put_back``. Nothing
-        of lanes that are ``held``.
+        A lane that would starve has its turn first. They are out, and their accounts' room is
+        taken, until ``finish`` or ``put_back``. Nothing of lanes that are ``held``.
         """
         choices: list[Choice] = []
+        kept: set[AccountName] = set()
+        for lane, owed in self._turns.owed():
+            if lane not in held:
+                taken = self._choose(lane, now, min(owed, most - len(choices)))
+                choices += taken
+                if lane is Lane.BULK and len(taken) < owed:
+                    kept = self._accounts.soon_for_bulk(self._waited_for(lane), now)
         for lane in Lane:
-            if lane in held:
-                continue
-            bulk = lane is Lane.BULK
-            for names, heap in self._ready[lane].items():
-                while heap and len(choices) < most:
-                    account = self._accounts.pick(names, now, bulk=bulk)
-                    if account is None:
-                        break
-                    candidate = self._pop(heap)
-                    if candidate is not None and candidate.deadline > now:
-                        choices.append(self._take(candidate, account))
+            if lane not in held:
+                but = kept if lane is not Lane.BULK else ()
+                choices += self._choose(lane, now, most - len(choices), but)
         return choices
+
+    def _choose(
+        self, lane: Lane, now: float, most: int, but: Container[AccountName] = ()
+    ) -> list[Choice]:
+        """Of one lane; ``but`` by these accounts."""
+        choices: list[Choice] = []
+        for names, heap in self._ready[lane].items():
+            able = tuple(name for name in names if name not in but) if but else names
+            while heap and len(choices) < most:
+                account = self._accounts.pick(able, now, bulk=lane is Lane.BULK)
+                if account is None:
+                    break
+                candidate = self._pop(heap)
+                if candidate is not None and candidate.deadline > now:
+                    choices.append(self._take(candidate, account))
+        if choices:
+            waiting = [other for other in FLOORS if any(self._ready[other].values())]
+            self._turns.given(lane, len(choices), waiting)
+        return choices
+
+    def _waited_for(self, lane: Lane) -> Iterator[AccountName]:
+        return (name for names, heap in self._ready[lane].items() if heap for name in names)
 
     def due(self, now: float) -> list[Candidate]:
         """Winners whose deadline is over, now out, to be closed; gives legs up on the way."""

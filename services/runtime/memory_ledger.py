@@ -28,7 +28,7 @@ from services.core.ledger import (
     Unconfirmed,
     Unresolved,
     Verdict,
-    jitters_of,
+    told_of,
 )
 from services.core.outcomes import OutcomeKind
 from services.core.quota import Quota
@@ -118,8 +118,8 @@ class MemoryLedger:
 
     async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
         now = self._decided_at()
-        for account, ms in jitters_of(requests).items():
-            self.rows.hear_jitter(account, ms * 1000, now)
+        for account, told in told_of(requests).items():
+            self.rows.hear(account, told, now)
         self.rows.know((i for r in requests for i in (r.identity, *r.losers)), now)
         return [self._claiming.claim_one(request, now) for request in requests]
 

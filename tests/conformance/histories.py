@@ -92,6 +92,7 @@ class OneClaim(Struct, frozen=True):
     #: how long ago its record was appended, in seconds
     age_s: int | None = None
     jitter_ms: int = 0
+    throttled: bool = False
     #: asked again as it was, if it was asked before; for the so-manieth time, as it says
     again: int | None = None
     ask: int = 1
@@ -113,6 +114,7 @@ class OneClaim(Struct, frozen=True):
             lane=self.lane,
             ready_ms=self.ready_ms,
             jitter_ms=self.jitter_ms,
+            throttled=self.throttled,
             ask=self.ask,
             repeats=self.repeats,
             requested_at=None if self.age_s is None else now - timedelta(seconds=self.age_s),
@@ -307,6 +309,7 @@ _ONE_CLAIM = st.builds(
     lane=st.sampled_from(Lane),
     ready_ms=_mostly(50, 0, 900, 3_000),
     jitter_ms=_mostly(0, 16, 300, 70_000),
+    throttled=_mostly(False, True),
     ask=_mostly(1, 2, 3),
     repeats=st.booleans(),
     age_s=_mostly(None, 0, 20, 30),

@@ -41,6 +41,7 @@ __all__ = [
     "KEY",
     "LEDGERS",
     "LIMITED",
+    "ROOMY",
     "TOPIC",
     "TOPIC_ID",
     "Bench",
@@ -64,7 +65,12 @@ KEY = SupersessionKey("default:u:t")
 ACCOUNT = AccountName("a")
 #: three a second, of which nothing is kept for anybody
 LIMITED = AccountName("limited")
-QUOTAS = {LIMITED: Quota(limits={Per.SECOND: 3})}
+#: forty a second
+ROOMY = AccountName("roomy")
+QUOTAS = {
+    LIMITED: Quota(limits={Per.SECOND: 3}),
+    ROOMY: Quota(limits={Per.SECOND: 40}),
+}
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _numbers = count(1)
 

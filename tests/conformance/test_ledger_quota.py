@@ -10,7 +10,16 @@ from services.core.ledger import ClaimAnswer, ClaimRefused, ClaimRequest, Unconf
 from services.core.outcomes import OutcomeKind
 from services.core.quota import CELL_US, Per
 from services.core.restoring import QUIET_MS, wait_ms
-from tests.conformance.ledgers import LIMITED, QUOTAS, Bench, claimed, identity, request, settled
+from tests.conformance.ledgers import (
+    LIMITED,
+    QUOTAS,
+    ROOMY,
+    Bench,
+    claimed,
+    identity,
+    request,
+    settled,
+)
 
 _users = count()
 WIDTH = timedelta(microseconds=CELL_US[Per.SECOND])
@@ -139,6 +148,49 @@ async def test_47_of_a_batch_the_largest_j_counts_and_beyond_a_window_none_does(
     waits = {a.retry_at - bench.hands.now() for a in answers if a.retry_at is not None}
     (wait,) = waits
     assert timedelta(seconds=1) <= wait <= timedelta(seconds=1.1)
+
+
+async def test_a_provider_that_throttles_halves_what_is_used_and_it_climbs_back(
+    bench: Bench,
+) -> None:
+    """Of forty a second. For every maker of claims, whichever of them was told."""
+    assert await taken_in_a_second(bench) == 40
+    assert await taken_in_a_second(bench, throttled=True) == 20
+    assert await taken_in_a_second(bench) == 21, "after two seconds and a half"
+    bench.hands.move(15)
+    assert await taken_in_a_second(bench) == 33
+    bench.hands.move(20)
+    assert await taken_in_a_second(bench) == 40
+
+
+async def test_of_throttling_replies_that_come_together_the_first_counts(bench: Bench) -> None:
+    for _ in range(3):
+        told = await claimed(bench.ledger, roomy(bench, throttled=True))
+        assert told.refused is None
+        bench.hands.move(0.1)
+    assert await taken_in_a_second(bench) == 21, "of 20, and it has climbed"
+
+
+async def test_however_often_it_throttles_a_little_is_still_asked_for(bench: Bench) -> None:
+    for _ in range(20):
+        await claimed(bench.ledger, roomy(bench, throttled=True))
+        bench.hands.move(1.5)
+    assert await taken_in_a_second(bench) == 4, "of 2, and it has climbed"
+
+
+def roomy(bench: Bench, *, throttled: bool = False) -> ClaimRequest:
+    """A claim of the account that takes forty a second."""
+    return replace(limited(bench), account=ROOMY, throttled=throttled)
+
+
+async def taken_in_a_second(bench: Bench, *, throttled: bool = False) -> int:
+    """How many of a backlog are granted cells within a second; nothing was, for two before."""
+    bench.hands.move(2.5)
+    until = bench.hands.now() + timedelta(seconds=1)
+    claims = [roomy(bench, throttled=throttled) for _ in range(60)]
+    answers = [await claimed(bench.ledger, claim) for claim in claims]
+    opened = [a.attempts[-1].opens_at for a in answers if a.refused is None]
+    return sum(at is not None and at < until for at in opened)
 
 
 async def test_p14_after_a_restart_nothing_is_granted_that_meets_what_was_granted_before(

@@ -17,6 +17,7 @@ from services.core.quota import (
     Later,
     Per,
     Quota,
+    Share,
     Want,
 )
 
@@ -154,6 +155,37 @@ def test_p18_bulk_leaves_a_twentieth_of_a_shared_account_to_the_others() -> None
     quota, cells = Quota(limits={Per.SECOND: 100}, shared=True), Cells()
     assert _taken(cells, quota, bulk=True) == 95
     assert _taken(cells, quota, bulk=False) == 5
+
+
+def test_p18_no_cell_is_full_of_bulk_so_the_others_never_wait_for_one_that_is_not() -> None:
+    quota, cells = Quota(limits={Per.SECOND: 500}, shared=True, batch=25), Cells()
+    assert _taken(cells, quota, bulk=True) == 475
+    soonest = cells.take(quota, _want(START))
+    assert isinstance(soonest, Cell)
+    assert soonest.opens_us <= START + CELL_US[Per.SECOND]
+
+
+@given(
+    throttled=st.lists(st.integers(0, 90 * SECOND), max_size=8).map(sorted),
+    asked=st.integers(0, 200 * SECOND),
+)
+def test_a_share_is_never_over_the_whole_and_is_whole_again_a_minute_after(
+    throttled: list[int], asked: int
+) -> None:
+    share, last = Share(), 0
+    for at in throttled:
+        before = share.by(START + at)
+        share = share.lowered(START + at)
+        assert share.by(START + at) in (before, max(50, before // 2))
+        last = at
+    assert 50 <= share.by(START + last + asked) <= 1000
+    assert share.by(START + last + 60 * SECOND) == 1000
+
+
+@given(limit=st.integers(1, 1000), share=st.integers(50, 1000))
+def test_at_a_share_a_window_takes_that_share_and_one_at_least(limit: int, share: int) -> None:
+    lowered = Quota(limits={Per.SECOND: limit, Per.DAY: 100_000}).at_share(share)
+    assert lowered.limits == {Per.SECOND: max(1, limit * share // 1000), Per.DAY: 100_000}
 
 
 def test_an_account_that_bulk_has_to_itself_keeps_nothing_back() -> None:

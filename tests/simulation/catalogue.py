@@ -21,9 +21,12 @@ __all__ = [
     "NOTE",
     "RESET",
     "SCARCE",
+    "TEXTS",
     "limited",
 ]
 
+#: the account of texts
+TEXTS = AccountName("s")
 #: newest wins, with a second account and a second channel
 RESET = TypeName("reset")
 #: as a reset, but that what stays unknown is sent again

@@ -45,10 +45,11 @@ from services.core.requested import (
 )
 from services.core.restoring import QUIET_MS
 from services.core.topics import ATTEMPTS, DEAD_LETTERS, RECEIPTS, lane_of, requested
+from services.providers.segments import segments
 from services.runtime.codec import Codec
 from services.runtime.consumer import Partition
 from services.runtime.memory import MemoryLog
-from tests.simulation.catalogue import ALERT
+from tests.simulation.catalogue import ALERT, TEXTS
 from tests.simulation.vendors import SETTLING_S, Shipment, Watch
 
 __all__ = ["START", "Asked", "Cue", "Oracle", "Second", "Shot", "Version"]
@@ -172,7 +173,7 @@ class Oracle(Watch):
             name: account.quota.limits if account.quota else {}
             for name, account in catalogue.accounts.items()
         }
-        #: what every account's provider counted, and when it was over the quota
+        #: when every account's provider counted one more unit, and when it was over the quota
         self.over: dict[AccountName, list[float]] = defaultdict(list)
         self.arrivals: dict[AccountName, list[float]] = defaultdict(list)
 
@@ -657,7 +658,7 @@ class Oracle(Watch):
 
     def arrived(self, account: AccountName, shipment: Shipment) -> None:
         """It may have been long on its way, but not longer than the claim keeps the others out."""
-        self._keeps_its_quota(account)
+        self._keeps_its_quota(account, shipment)
         asked = self.asked.get(shipment.id)
         newer = None if asked is None else self._newer(asked, claimed_only=True)
         if newer is not None:
@@ -665,10 +666,10 @@ class Oracle(Watch):
             self.counts["stale"] += 1
             self.blame("I5", f"{name} arrives after the newer {self.name(newer)} was claimed")
 
-    def _keeps_its_quota(self, account: AccountName) -> None:
+    def _keeps_its_quota(self, account: AccountName, shipment: Shipment) -> None:
         """By the vendor's clock, in every window that ends now: all others end no fuller."""
         arrivals, now = self.arrivals[account], self._now()
-        arrivals.append(now)
+        arrivals += [now] * (segments(shipment.words) if account == TEXTS else 1)
         for per, limit in self._limits[account].items():
             start = now - LENGTH_US[per] / 1e6 + _TICK_S
             if sum(at > start for at in arrivals) > limit:

@@ -7,9 +7,9 @@ import pytest
 
 from services.core.catalogue import Lane
 from services.core.identifiers import AccountName, TypeName
-from services.core.quota import Per, Quota
+from services.core.quota import CELL_US, Per, Quota
 from services.runtime.catalogue import LoadedCatalogue
-from tests.simulation.catalogue import NOTE, RESET, limited
+from tests.simulation.catalogue import CODE, NOTE, RESET, TEXTS, limited
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.play import silence
 from tests.simulation.story import Deed, asks, tell
@@ -24,7 +24,8 @@ def per_second(limit: int, *, shared: bool = False, batch: int = 1) -> Quota:
 
 def crowd(count: int, type: TypeName, *, at: float = 0.0) -> list[Deed]:
     """So many people's requests at once."""
-    return [asks(f"{type}{n}", f"{type}{n}", type=type, at=at) for n in range(count)]
+    names = [f"{type}{n}.{at:g}" for n in range(count)]
+    return [asks(name, name, type=type, at=at) for name in names]
 
 
 def played(
@@ -34,11 +35,18 @@ def played(
     *,
     down: AccountName | None = None,
     jitter_s: float | None = None,
+    dispatchers: int = 2,
+    takes: int | None = None,
 ) -> World:
-    """Two dispatchers, for so long; ``jitter_s``: of all deliveries, whatever is allowed for."""
+    """For so long; ``jitter_s``: of all deliveries, whatever is allowed for.
+
+    ``takes``: what account B really takes in a second.
+    """
     lanes = (Lane.CRITICAL, Lane.BULK)
-    world = World(Dice("quota"), Weather(), lanes=lanes, loaded=loaded)
+    world = World(Dice("quota"), Weather(), lanes=lanes, loaded=loaded, dispatchers=dispatchers)
     world.vendors.down |= {down} if down else set()
+    if takes is not None:
+        world.vendors.takes[B] = takes
     if jitter_s is not None:
         world.jitters |= dict.fromkeys(world.jitters, jitter_s)
     tell(world, deeds)
@@ -63,6 +71,36 @@ def test_p10_two_dispatchers_share_a_quota_and_use_95_percent_of_it(limit: int) 
     world = played(crowd(limit * 13, NOTE), loaded, 12.0)
     assert world.oracle.violations == []
     assert used(world, B, limit, 2.0, 12.0) >= 0.95
+
+
+def test_p10_four_share_two_hundred_a_second() -> None:
+    loaded = limited(concurrency=64, b=per_second(200))
+    world = played(crowd(200 * 8, NOTE), loaded, 7.0, dispatchers=4)
+    assert world.oracle.violations == []
+    assert used(world, B, 200, 2.0, 7.0) >= 0.95
+
+
+def test_p10_of_three_windows_at_once_the_one_that_binds_is_used() -> None:
+    limits = Quota(limits={Per.SECOND: 10, Per.MINUTE: 100, Per.HOUR: 5_000})
+    # what is sent at once is sent again a run of cells later: whole ones are measured
+    run_s = limits.run(Per.MINUTE) * CELL_US[Per.MINUTE] / 1e6
+    flood = [deed for at in range(130) for deed in crowd(4, NOTE, at=at)]
+    world = played(flood, limited(concurrency=32, b=limits), 3.0 + 2 * run_s, dispatchers=4)
+    assert world.oracle.violations == []
+    assert used(world, B, 100, 3.0, 3.0 + 2 * run_s) * 60 >= 0.95
+
+
+def test_p10_so_in_segments_of_texts() -> None:
+    texts = [asks(f"t{n}", f"t{n}", type=CODE, at=n / 20, words=_words(n)) for n in range(200)]
+    loaded = limited(concurrency=32, s=per_second(30))
+    world = played(texts, loaded, 10.0, dispatchers=4)
+    assert world.oracle.violations == []
+    assert used(world, TEXTS, 30, 2.0, 10.0) >= 0.95
+
+
+def _words(number: int) -> str:
+    """Of one, two or three segments."""
+    return "x" * (100, 300, 450)[number % 3]
 
 
 def test_p15_what_travels_together_goes_out_in_one_cell() -> None:
@@ -110,6 +148,15 @@ def test_p18_a_flood_in_bulk_leaves_room_for_what_is_critical() -> None:
         waited.append(sent.written_at - deed.at)
     assert median(waited) < 0.5, "the flood waits for 10 s"
     assert used(world, B, 60, 2.0, 8.0) >= 0.93
+
+
+def test_a_flood_of_what_is_critical_leaves_its_floor_to_bulk() -> None:
+    loaded = limited(concurrency=32, b=per_second(60, shared=True))
+    world = played([*crowd(900, RESET), *crowd(200, NOTE)], loaded, 11.0, down=A)
+    assert world.oracle.violations == []
+    keys = [s.key for s in world.oracle.shots.values() if s.account == B and s.opens_at > 2.0]
+    assert 0.04 <= sum(f":{NOTE}:" in key for key in keys) / len(keys) <= 0.1
+    assert used(world, B, 60, 2.0, 11.0) >= 0.93
 
 
 def test_47_deliveries_that_spread_too_far_are_spaced_out_until_they_fit() -> None:

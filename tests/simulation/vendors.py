@@ -4,6 +4,7 @@ One request is a JSON list of messages; one reply a list of outcomes.
 """
 
 import asyncio
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -157,6 +158,9 @@ class Vendors:
         self._watch = watch
         self.down: set[AccountName] = set()
         self.fates: list[Fate] = []
+        #: what an account takes in a second, whatever the catalogue says; more is throttled
+        self.takes: dict[AccountName, int] = {}
+        self._recent: dict[AccountName, deque[float]] = defaultdict(deque)
         #: seconds that each takes for its reply
         self.thinks_s = 0.0
         #: what was taken, and when that shows
@@ -170,9 +174,20 @@ class Vendors:
             return self._dice.one_of((Fate.NO_CONNECTION, Fate.UNAVAILABLE))
         if self.fates:
             return self.fates.pop(0)
+        if account in self.takes and self._is_over(account, count):
+            return Fate.THROTTLED
         if self._dice.maybe(self._network.weather.provider_odd):
             return Fate.APART if count > 1 and self._dice.maybe(0.4) else self._dice.one_of(_ODD)
         return Fate.TAKEN
+
+    def _is_over(self, account: AccountName, count: int) -> bool:
+        now, recent = asyncio.get_running_loop().time(), self._recent[account]
+        while recent and recent[0] <= now - 1.0:
+            recent.popleft()
+        if len(recent) + count > self.takes[account]:
+            return True
+        recent.extend([now] * count)
+        return False
 
     def arrive(
         self,

@@ -182,7 +182,7 @@ class Claiming:
             bulk=request.lane is Lane.BULK,
         )
         cells = self._rows.accounts.setdefault(request.account, Cells())
-        return cells.take(quota.at_jitter(self._rows.jitter_us(request.account, now)), want)
+        return cells.take(self._rows.in_force(request.account, quota, now), want)
 
     def _open(
         self,

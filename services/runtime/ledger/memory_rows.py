@@ -18,9 +18,9 @@ from services.core.identifiers import (
     SupersessionKey,
     id_from_origin,
 )
-from services.core.ledger import Attempt, Closing, Identity, Parked
+from services.core.ledger import Attempt, Closing, Identity, Parked, Told
 from services.core.outcomes import Outcome, OutcomeKind
-from services.core.quota import Cells
+from services.core.quota import Cells, Quota, Share
 from services.core.restoring import LogPartition
 
 __all__ = [
@@ -131,6 +131,8 @@ class Rows(Struct, kw_only=True):
     accounts: dict[AccountName, Cells] = field(default_factory=dict)
     #: the largest J that anybody has measured of late, in µs, and until when it counts
     jitters: dict[AccountName, tuple[int, datetime]] = field(default_factory=dict)
+    #: of the quotas whose provider has throttled
+    shares: dict[AccountName, Share] = field(default_factory=dict)
     offsets: dict[LogPartition, int] = field(default_factory=dict)
     parked: dict[NotificationId, ParkedRow] = field(default_factory=dict)
     sequence: int = 0
@@ -169,9 +171,11 @@ class Rows(Struct, kw_only=True):
         self.notifications[id] = row
         return row
 
-    def hear_jitter(self, account: AccountName, told_us: int, now: datetime) -> None:
-        """A maker of claims has measured this of it, or nothing."""
-        known = self.jitter_us(account, now)
+    def hear(self, account: AccountName, told: Told, now: datetime) -> None:
+        """What a maker of claims has seen of it."""
+        if told.throttled:
+            self.shares[account] = self.shares.get(account, Share()).lowered(us(now))
+        told_us, known = told.jitter_ms * 1000, self.jitter_us(account, now)
         until = self.jitters.get(account, (0, now))[1]
         if told_us > known or (told_us == known > 0 and until < now + _REFRESHED):
             self.jitters[account] = (told_us, now + _JITTER_COUNTS)
@@ -180,6 +184,11 @@ class Rows(Struct, kw_only=True):
         """The largest of late."""
         jitter_us, until = self.jitters.get(account, (0, now))
         return jitter_us if until > now else 0
+
+    def in_force(self, account: AccountName, quota: Quota, now: datetime) -> Quota:
+        """At the largest J of late, and as far as its provider lets us use it."""
+        share = self.shares.get(account, Share()).by(us(now))
+        return quota.at_share(share).at_jitter(self.jitter_us(account, now))
 
     def attempts(self, is_wanted: Callable[[Attempt], bool]) -> list[Attempt]:
         every = (a for row in self.notifications.values() for a in row.attempts)

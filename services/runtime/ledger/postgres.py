@@ -41,7 +41,7 @@ from services.core.ledger import (
     Unconfirmed,
     Unresolved,
     Verdict,
-    jitters_of,
+    told_of,
 )
 from services.core.quota import CELL_US, LENGTH_US, Quota
 from services.core.restoring import Life, LogPartition, Made, Past, RestorableLedger
@@ -144,8 +144,12 @@ class PostgresLedger:
             for request in requests
         ]
         quotas = {
-            name: {**_terms_of(self._quotas[name]), "told_us": ms * 1000}
-            for name, ms in jitters_of(requests).items()
+            name: {
+                **_terms_of(self._quotas[name]),
+                "told_us": told.jitter_ms * 1000,
+                "throttled": told.throttled,
+            }
+            for name, told in told_of(requests).items()
             if name in self._quotas
         }
         terms = {**self._terms, "quotas": quotas}
@@ -380,6 +384,8 @@ def _terms_of(quota: Quota) -> dict[str, object]:
     """The arithmetic of a quota, done."""
     return {
         "jitter_us": quota.jitter_us,
+        "shared": quota.shared,
+        "batch": quota.batch,
         "windows": [
             {
                 "per": per,
@@ -388,7 +394,8 @@ def _terms_of(quota: Quota) -> dict[str, object]:
                 "run": quota.run(per),
                 "limit": quota.limit(per, bulk=False),
                 "bulk_limit": quota.limit(per, bulk=True),
-                "burst": quota.burst(per),
+                "burst": quota.burst(per, bulk=False),
+                "bulk_burst": quota.burst(per, bulk=True),
             }
             for per in quota.limits
         ],

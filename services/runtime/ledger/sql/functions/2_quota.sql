@@ -1,6 +1,7 @@
 -- Quotas: the arithmetic of services/core/quota.py, on rows. What does not change (widths, limits,
--- the runs at the catalogue's J) comes with the call, as {jitter_us, told_us, windows: [{per,
--- length_us, cell_us, run, limit, bulk_limit, burst}]}, the shortest window first.
+-- the runs at the catalogue's J) comes with the call, as {jitter_us, shared, batch, told_us, throttled,
+-- windows: [{per, length_us, cell_us, run, limit, bulk_limit, burst, bulk_burst}]}, the shortest
+-- window first.
 
 CREATE OR REPLACE FUNCTION ledger.lock_accounts(quotas jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -12,34 +13,90 @@ BEGIN
     ORDER BY a.name FOR UPDATE;
 END $$;
 
--- The quotas at the largest J of late: as the catalogue says, or as any maker of claims has measured.
--- The accounts are locked.
-CREATE OR REPLACE FUNCTION ledger.at_jitter(quotas jsonb, now timestamptz) RETURNS jsonb
+-- The quotas as they count now: at the largest J of late, as the catalogue says or as any maker of
+-- claims has measured; and with less in the shortest window once the provider has throttled. The
+-- accounts are locked.
+CREATE OR REPLACE FUNCTION ledger.in_force(quotas jsonb, now timestamptz) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
     answer jsonb := quotas;
     q record;
-    largest bigint;
+    a ledger.accounts;
+    share bigint;
 BEGIN
     FOR q IN SELECT key AS account, value AS quota FROM jsonb_each(quotas) LOOP
-        UPDATE ledger.accounts a
-        SET jitter_us = (q.quota ->> 'told_us')::bigint, jitter_until = now + interval '1 minute'
-        WHERE a.name = q.account AND (q.quota ->> 'told_us')::bigint > 0
-          AND CASE WHEN a.jitter_until <= now THEN true
-                   ELSE (q.quota ->> 'told_us')::bigint > a.jitter_us
-                        OR (q.quota ->> 'told_us')::bigint = a.jitter_us
-                           AND a.jitter_until < now + interval '30 seconds' END;
-        SELECT least(a.jitter_us, (q.quota -> 'windows' -> 0 ->> 'length_us')::bigint) INTO largest
-        FROM ledger.accounts a WHERE a.name = q.account AND a.jitter_until > now;
-        IF largest > (q.quota ->> 'jitter_us')::bigint THEN
-            answer := jsonb_set(answer, ARRAY[q.account, 'windows'], (
-                SELECT jsonb_agg(w || jsonb_build_object('run',
-                    ceil(((w ->> 'length_us')::numeric + largest) / (w ->> 'cell_us')::numeric) + 1)
-                    ORDER BY place)
-                FROM jsonb_array_elements(q.quota -> 'windows') WITH ORDINALITY x (w, place)));
+        PERFORM ledger.hear(q.account, q.quota, now);
+        SELECT * INTO a FROM ledger.accounts t WHERE t.name = q.account;
+        share := ledger.share_by(a, ledger.to_us(now));
+        IF share < 1000 THEN
+            q.quota := jsonb_set(q.quota, '{windows,0}', ledger.at_share(q.quota, share));
         END IF;
+        IF a.jitter_until > now THEN
+            q.quota := ledger.at_jitter(q.quota, a.jitter_us);
+        END IF;
+        answer := jsonb_set(answer, ARRAY[q.account], q.quota);
     END LOOP;
     RETURN answer;
+END $$;
+
+-- What a maker of claims has seen of an account. A measured J counts for a minute. A provider that
+-- throttles halves the share; of several such replies within a second the first counts.
+CREATE OR REPLACE FUNCTION ledger.hear(p_account text, quota jsonb, now timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    told_us bigint := (quota ->> 'told_us')::bigint;
+    now_us bigint := ledger.to_us(now);
+BEGIN
+    UPDATE ledger.accounts a SET jitter_us = told_us, jitter_until = now + interval '1 minute'
+    WHERE a.name = p_account AND told_us > 0
+      AND CASE WHEN a.jitter_until <= now THEN true
+               ELSE told_us > a.jitter_us
+                    OR told_us = a.jitter_us AND a.jitter_until < now + interval '30 seconds' END;
+    IF (quota ->> 'throttled')::boolean THEN
+        UPDATE ledger.accounts a
+        SET share = greatest(50, ledger.share_by(a, now_us) / 2), share_us = now_us
+        WHERE a.name = p_account AND now_us - a.share_us >= 1000000;
+    END IF;
+END $$;
+
+-- In thousandths: it climbs by one in 60 ms.
+CREATE OR REPLACE FUNCTION ledger.share_by(a ledger.accounts, now_us bigint) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT least(1000, a.share + greatest(0, now_us - a.share_us) / 60000);
+$$;
+
+-- The shortest window with a share of its limit.
+CREATE OR REPLACE FUNCTION ledger.at_share(quota jsonb, share bigint) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    w jsonb := quota -> 'windows' -> 0;
+    shared boolean := (quota ->> 'shared')::boolean;
+    most bigint := greatest(1, (w ->> 'limit')::bigint * share / 1000);
+    burst bigint := most;
+    bulk_burst bigint := most;
+BEGIN
+    IF w ->> 'per' = 'second' THEN
+        bulk_burst := greatest(4, (quota ->> 'batch')::bigint, (most + 32) / 33);
+        burst := CASE WHEN shared THEN 2 * bulk_burst ELSE bulk_burst END;
+    END IF;
+    RETURN w || jsonb_build_object('limit', most, 'burst', burst, 'bulk_burst', bulk_burst,
+        'bulk_limit', CASE WHEN shared THEN most - most / 20 ELSE most END);
+END $$;
+
+-- With the runs that a larger J needs.
+CREATE OR REPLACE FUNCTION ledger.at_jitter(quota jsonb, measured_us bigint) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    largest bigint := least(measured_us, (quota -> 'windows' -> 0 ->> 'length_us')::bigint);
+BEGIN
+    IF largest <= (quota ->> 'jitter_us')::bigint THEN
+        RETURN quota;
+    END IF;
+    RETURN jsonb_set(quota, '{windows}', (
+        SELECT jsonb_agg(w || jsonb_build_object('run',
+            ceil(((w ->> 'length_us')::numeric + largest) / (w ->> 'cell_us')::numeric) + 1)
+            ORDER BY place)
+        FROM jsonb_array_elements(quota -> 'windows') WITH ORDINALITY x (w, place)));
 END $$;
 
 -- The largest sum of the runs that hold a cell.
@@ -65,7 +122,7 @@ CREATE OR REPLACE FUNCTION ledger.first_fit(
 DECLARE
     run integer := (w ->> 'run')::integer;
     most integer := CASE WHEN bulk THEN w ->> 'bulk_limit' ELSE w ->> 'limit' END;
-    burst integer := (w ->> 'burst')::integer;
+    burst integer := CASE WHEN bulk THEN w ->> 'bulk_burst' ELSE w ->> 'burst' END;
     book ledger.cells;
     held integer;
     rest integer;

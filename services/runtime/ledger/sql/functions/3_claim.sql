@@ -13,7 +13,7 @@ BEGIN
     END IF;
     now := ledger.lock_rows(jsonb_path_query_array(requests, '$[*].identity')
                             || jsonb_path_query_array(requests, '$[*].losers[*]'));
-    terms := jsonb_set(terms, '{quotas}', ledger.at_jitter(terms -> 'quotas', now));
+    terms := jsonb_set(terms, '{quotas}', ledger.in_force(terms -> 'quotas', now));
     FOR r IN SELECT value FROM jsonb_array_elements(requests) LOOP
         RETURN NEXT ledger.claim_one(r, terms, now)
                     || jsonb_build_object('claim_id', r ->> 'claim_id', 'decided_at', now);

@@ -1,0 +1,148 @@
+"""A whole engine with a catalogue of limits, as many dispatchers as told, and floods for it."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from msgspec.structs import replace
+
+from lastword import Addresses, AsyncLastword
+from services.cli.supervisor import Plan, Supervisor
+from services.core.catalogue import Lane
+from services.core.events import NotificationRequested
+from services.core.identifiers import NotificationId, supersession_key
+from services.core.topics import requested
+from services.runtime.catalogue import load_catalogue
+from services.runtime.codec import Codec
+from services.runtime.producer import LogProducer, OutRecord
+from services.runtime.settings import Settings, to_environment
+from services.sandbox.control import Control
+from services.sandbox.ledger import Entry
+
+__all__ = ["Flood", "flooded", "limited"]
+
+_CATALOGUE = Path(__file__).with_name("catalogue")
+_NONE = 'quota = "none"\n'
+_PARTITIONS = 8
+_AT_ONCE = 5_000
+_PERSON = "somebody"
+
+
+def limited(folder: Path, *, email: str = "", sms: str = "") -> Path:
+    """The catalogue with these quotas, and what else is to stand in its accounts."""
+    shutil.copytree(_CATALOGUE, folder)
+    file = folder / "lastword.toml"
+    text = file.read_text()
+    for lines in (email, sms):
+        text = text.replace(_NONE, f"{lines}\n", 1)
+    file.write_text(text)
+    load_catalogue(folder)
+    return folder
+
+
+class Flood:
+    """Everything runs; ``control`` is the sandbox's."""
+
+    def __init__(self, up: Supervisor, control: Control, client: AsyncLastword) -> None:
+        self.up = up
+        self.control = control
+        self._client = client
+
+    def queue(self, texts: Sequence[str], *, type: str) -> list[str]:
+        """Append a bulk request for each text, as any producer would; their ids."""
+        records = self._bulk(texts, type)
+        ids = []
+        with closing(LogProducer(self.up.settings.kafka, client_id="flood")) as producer:
+            while batch := list(islice(records, _AT_ONCE)):
+                producer.publish([record for _, record in batch])
+                ids += [str(id) for id, _ in batch]
+        return ids
+
+    @staticmethod
+    def _bulk(texts: Sequence[str], type: str) -> Iterator[tuple[NotificationId, OutRecord]]:
+        codec = Codec()
+        for number, text in enumerate(texts):
+            id = NotificationId(uuid4())
+            event = NotificationRequested(
+                id=id,
+                user=f"reader-{number}",
+                type=type,
+                to=Addresses(email=f"reader-{number}@limits.example", phone="+15005550009"),
+                data={"text": text},
+            )
+            key = supersession_key("default", event.user, type, str(id))
+            value = codec.encode(event)
+            yield id, OutRecord(topic=requested(Lane.BULK), key=key.encode(), value=value)
+
+    async def codes(self, rate: float, seconds: float, *, type: str = "code") -> list[str]:
+        """Ask for so many critical ones a second, each of a user of its own; their ids."""
+        loop, asked = asyncio.get_running_loop(), list[asyncio.Task[str]]()
+        begun = loop.time()
+        for number in range(round(rate * seconds)):
+            await asyncio.sleep(begun + number / rate - loop.time())
+            asked.append(asyncio.create_task(self._code(type)))
+        return list(await asyncio.gather(*asked))
+
+    async def _code(self, type: str) -> str:
+        user = f"{_PERSON}-{uuid4()}"
+        sent = await self._client.send(
+            user=user, type=type, to={"email": f"{user}@limits.example"}, data={"text": "123456"}
+        )
+        return str(sent.id)
+
+    async def taken(self) -> int:
+        """What the sandbox has accepted so far."""
+        return (await self.control.summary()).accepted
+
+    async def until_taken(self, count: int, *, within_s: float) -> None:
+        async with asyncio.timeout(within_s):
+            while await self.taken() < count:
+                await asyncio.sleep(0.2)
+
+    async def entries(self) -> list[Entry]:
+        return await self.control.ledger()
+
+    def appended(self) -> dict[str, datetime]:
+        """When each request was appended, as the tracker has it."""
+        query = b"SELECT id::text, requested_at FROM tracker.deliveries WHERE type = 'code'"
+        with psycopg.connect(self.up.settings.postgres) as connection:
+            return dict(connection.execute(query))
+
+
+@asynccontextmanager
+async def flooded(data: Path, catalogue: Path, *, dispatchers: int = 1) -> AsyncIterator[Flood]:
+    """The engine on a folder of its own, until the block ends."""
+    plan = Plan(data=data, settings=Settings(catalogue=catalogue), partitions=_PARTITIONS)
+    async with AsyncExitStack() as stack:
+        up = await asyncio.to_thread(Supervisor(plan).start)
+        stack.push_async_callback(asyncio.to_thread, up.stop)
+        for number in range(1, dispatchers):
+            stack.enter_context(_dispatcher(up.settings, data / f"dispatch-{number + 1}.log"))
+        control = await stack.enter_async_context(Control(up.endpoints.sandbox or ""))
+        client = AsyncLastword(up.endpoints.ingest)
+        stack.push_async_callback(client.close)
+        yield Flood(up, control, client)
+
+
+@contextmanager
+def _dispatcher(settings: Settings, log: Path) -> Iterator[None]:
+    """One more, beside the engine's own; it ends with the block, in order."""
+    told = to_environment(replace(settings, metrics_bind="127.0.0.1:0", address_file=""))
+    with ExitStack() as stack:
+        out = stack.enter_context(log.open("w"))
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "services.dispatch"], env=told, stdout=out, stderr=out
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)

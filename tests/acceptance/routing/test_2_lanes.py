@@ -1,0 +1,85 @@
+"""Line 2: with 200,000 in bulk on an account, what is critical is there as soon as ever."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import pytest
+
+from services.core.over_quota import over_quota
+from tests.acceptance.routing.flood import Flood, flooded, limited
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+Figure = Callable[[str, object], None]
+_LIMIT, _BACKLOG = 500, 200_000
+#: bulk goes out many in a request, as it would in life
+_ACCOUNT = f'quota = {{ per_second = {_LIMIT}, jitter = "30ms" }}\nbatch = 25'
+#: critical ones a second: well within what bulk leaves of the account
+_RATE = 10.0
+_WHILE_S = 60.0
+#: a share of what bulk may use, by which it is seen to be under way
+_UNDER_WAY = 0.8
+
+
+async def waits(flood: Flood, ids: Collection[str]) -> Sequence[float]:
+    """Seconds from acceptance to the provider's socket, the shortest first."""
+    await _until_all(flood, ids)
+    appended, wanted = flood.appended(), set(ids)
+    return sorted(
+        (entry.received_at - appended[entry.notification_id]).total_seconds()
+        for entry in await flood.entries()
+        if entry.notification_id in wanted
+    )
+
+
+async def _until_all(flood: Flood, ids: Collection[str]) -> None:
+    async with asyncio.timeout(120):
+        while not set(ids) <= {e.notification_id for e in await flood.entries()}:
+            await asyncio.sleep(1)
+        while not set(ids) <= flood.appended().keys():
+            await asyncio.sleep(1)
+
+
+def p99(times: Sequence[float]) -> float:
+    return times[round(0.99 * (len(times) - 1))]
+
+
+async def _rate(flood: Flood, seconds: float) -> float:
+    before = await flood.taken()
+    await asyncio.sleep(seconds)
+    return (await flood.taken() - before) / seconds
+
+
+async def test_critical_ones_are_no_later_than_twice_their_usual(
+    tmp_path: Path, figure: Figure
+) -> None:
+    catalogue = limited(tmp_path / "catalogue", email=_ACCOUNT)
+    async with flooded(tmp_path / "data", catalogue) as flood:
+        await waits(flood, await flood.codes(_RATE, 5))  # first calls are slow
+        idle = await waits(flood, await flood.codes(_RATE, _WHILE_S))
+        texts = ["hello"] * _BACKLOG
+        queueing = asyncio.create_task(asyncio.to_thread(flood.queue, texts, type="news"))
+        saturated = await flood.codes(_RATE, _WHILE_S)
+        await queueing
+        while await _rate(flood, 5) < _UNDER_WAY * _LIMIT:
+            pass
+        used, behind = await asyncio.gather(_rate(flood, _WHILE_S), flood.codes(_RATE, _WHILE_S))
+        # the control: the same in the lane of the backlog
+        await flood.codes(_RATE, 1, type="slow_code")
+        busy, full = await waits(flood, behind), await waits(flood, saturated)
+        entries = await flood.entries()
+    control = sum(entry.type == "slow_code" for entry in entries)
+    figure("idle: half, p99 in ms", _told(idle))
+    figure("behind the backlog: half, p99 in ms", _told(busy))
+    figure("while all is routed, processors saturated: half, p99 in ms", _told(full))
+    figure("sends a second meanwhile, of 500", round(used))
+    assert len(entries) < _BACKLOG, "there was a backlog to the end"
+    assert over_quota([(entry.monotonic, 1) for entry in entries], {1.0: _LIMIT}) == []
+    assert used >= _UNDER_WAY * _LIMIT
+    figure("control: of 10 in the lane of the backlog, there in time", control)
+    assert p99(busy) <= 2 * p99(idle)
+    assert control == 0
+
+
+def _told(times: Sequence[float]) -> tuple[int, int]:
+    return round(1000 * times[len(times) // 2]), round(1000 * p99(times))
