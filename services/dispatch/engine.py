@@ -8,7 +8,7 @@ the same event id. Offsets are committed only for what was published.
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Container, Coroutine, Iterator, Mapping, Sequence
 
 from services.core.catalogue import Account, Lane
 from services.core.identifiers import AccountName
@@ -24,7 +24,7 @@ from services.runtime.metrics import PENDING
 __all__ = ["Engine"]
 
 _CHOOSE_MOST = 100
-#: batches being claimed at once; more only queue at the ledger
+#: batches being claimed at once; more only queue at the ledger. Bulk leaves one to the others
 _CLAIMS_AT_ONCE = 3
 #: choosing looks again after this, though nothing seems to have changed
 _IDLE_S = 1.0
@@ -52,7 +52,7 @@ class Engine:
         self._accounts = accounts
         self._held: Counter[Lane] = Counter()
         self._group = asyncio.TaskGroup()
-        self._claiming = asyncio.Semaphore(_CLAIMS_AT_ONCE)
+        self._claiming = 0
 
     async def run(self) -> None:
         """Choose whenever there may be something to choose; expire what is due. Once only.
@@ -92,13 +92,19 @@ class Engine:
                 self.spawn(self._closes.expire(expired))
             if early := state.table.take_early():
                 self.spawn(self._parking.park(early))
-            await self._claiming.acquire()
-            choices = state.table.choose(state.now(), _CHOOSE_MOST, self._held)
+            choices = state.table.choose(state.now(), _CHOOSE_MOST, self._not_now())
             if choices:
+                self._claiming += 1
                 self.spawn(self._deliver(choices))
                 continue
-            self._claiming.release()
             await self._until_changed(now)
+
+    def _not_now(self) -> Container[Lane]:
+        """The lanes of which nothing is to be chosen."""
+        left = _CLAIMS_AT_ONCE - self._claiming
+        if left > 1:
+            return self._held
+        return {Lane.BULK, *self._held} if left else set(Lane)
 
     async def _until_changed(self, now: float) -> None:
         state = self._state
@@ -114,7 +120,7 @@ class Engine:
         try:
             flights = await self._claims.claim(choices)
         finally:
-            self._claiming.release()
+            self._claiming -= 1
         for group in self._groups(flights):
             self.spawn(self._sends.send(group))
 

@@ -104,22 +104,23 @@ class PendingTable:
     def choose(self, now: float, most: int, held: Container[Lane] = ()) -> list[Choice]:
         """Up to ``most`` candidates to claim: by lane, then by deadline, where an account has room.
 
-        A lane that would starve has its turn first. They are out, and their accounts' room is
-        taken, until ``finish`` or ``put_back``. Nothing of lanes that are ``held``.
+        All of one lane, so that nothing urgent is claimed together with what is not. One that would
+        starve has its turn first. They are out, and their accounts' room is taken, until ``finish``
+        or ``put_back``. Nothing of lanes that are ``held``.
         """
-        choices: list[Choice] = []
         kept: set[AccountName] = set()
         for lane, owed in self._turns.owed():
-            if lane not in held:
-                taken = self._choose(lane, now, min(owed, most - len(choices)))
-                choices += taken
-                if lane is Lane.BULK and len(taken) < owed:
-                    kept = self._accounts.soon_for_bulk(self._waited_for(lane), now)
+            if lane in held:
+                continue
+            if choices := self._choose(lane, now, min(owed, most)):
+                return choices
+            if lane is Lane.BULK:
+                kept = self._accounts.soon_for_bulk(self._waited_for(lane), now)
         for lane in Lane:
-            if lane not in held:
-                but = kept if lane is not Lane.BULK else ()
-                choices += self._choose(lane, now, most - len(choices), but)
-        return choices
+            but = () if lane is Lane.BULK else kept
+            if lane not in held and (choices := self._choose(lane, now, most, but)):
+                return choices
+        return []
 
     def _choose(
         self, lane: Lane, now: float, most: int, but: Container[AccountName] = ()

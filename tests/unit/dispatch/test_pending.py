@@ -65,6 +65,13 @@ def test_after_one_is_finished_the_newer_one_that_came_meanwhile_is_chosen(
     assert second.losers == ()
 
 
+def test_what_is_critical_is_not_chosen_together_with_the_rest(table: PendingTable) -> None:
+    for number, lane in enumerate((Lane.BULK, Lane.CRITICAL, Lane.BULK, Lane.NORMAL)):
+        table.absorb(candidate(f"n{number}", number, key=f"k{number}", lane=lane), START)
+    chosen = [[choice.candidate.lane for choice in table.choose(START, 10)] for _ in range(4)]
+    assert chosen == [[Lane.CRITICAL], [Lane.NORMAL], [Lane.BULK, Lane.BULK], []]
+
+
 def test_p2_a_repeat_of_an_older_id_keeps_its_first_version(table: PendingTable) -> None:
     """A@10, B@11, A@12 (a retry of A): B is the newest, and A is not sent again."""
     table.absorb(candidate("A", 10), START)
@@ -171,7 +178,7 @@ def test_critical_goes_before_bulk_and_then_the_earliest_deadline(table: Pending
     table.absorb(candidate("bulk", 1, key="k1", lane=Lane.BULK, deadline=5), START)
     table.absorb(candidate("later", 2, key="k2", deadline=50), START)
     table.absorb(candidate("sooner", 3, key="k3", deadline=20), START)
-    chosen = [choice.candidate.id for choice in table.choose(START, 10)]
+    chosen = [choice.candidate.id for _ in range(2) for choice in table.choose(START, 10)]
     assert chosen == [notification_id(name) for name in ("sooner", "later", "bulk")]
 
 
