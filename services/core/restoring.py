@@ -67,11 +67,15 @@ class Past(Struct, frozen=True, kw_only=True):
     ends: list[AttemptSettled] = field(default_factory=list)
     closings: list[NotificationClosed] = field(default_factory=list)
     cancellations: list[Cancellation] = field(default_factory=list)
-    #: proposals that no group will read again, and perhaps nobody has ended
+    #: proposals that no group will read again, or that may have been parked; perhaps nobody has
+    #: ended them
     parked: list[Parked] = field(default_factory=list)
+    #: proposals that may have been parked only if an attempt was begun
+    doubtful: list[Parked] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return any((self.starts, self.ends, self.closings, self.cancellations, self.parked))
+        events = (self.starts, self.ends, self.closings, self.cancellations)
+        return any((*events, self.parked, self.doubtful))
 
 
 class Made(Struct, frozen=True, kw_only=True):
@@ -151,7 +155,8 @@ def past_of(
 ) -> Past:
     """What these records say; what cannot be read was never ours.
 
-    A proposal that is ``done`` will be read by nobody again.
+    A proposal that is ``done`` will be read by nobody again. Nor will one that was parked, until
+    whoever parked it has died: its offset need not be committed yet, and its row may be lost.
     """
     past = Past()
     for record in records:
@@ -168,8 +173,10 @@ def past_of(
                 past.closings.append(event)
             case NotificationCancelled():
                 past.cancellations.extend(_cancellations(record, event))
-            case NotificationRouted() if record.offset < done.get(_place(record), 0):
-                past.parked.append(_parked(record, event))
+            case NotificationRouted():
+                is_done = record.offset < done.get(_place(record), 0)
+                waits = past.parked if is_done or event.not_before else past.doubtful
+                waits.append(_parked(record, event))
             case _:
                 pass
     return past

@@ -237,7 +237,7 @@ class MemoryLedger:
 
     async def make_whole(self, past: Past) -> Made:
         made = self._restoring.make_whole(past, self._now())
-        self._parking.restore(past.parked, self._now())
+        self._parking.restore(past.parked, past.doubtful, self._now())
         return made
 
     async def confirm(self, life: str) -> bool:

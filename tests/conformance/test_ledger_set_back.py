@@ -291,6 +291,24 @@ async def test_p14_what_no_group_reads_again_is_parked_unless_the_log_has_its_ve
     assert await bench.ledger.resume([("queued", 0)], 10) == [parked(left.identity)]
 
 
+async def test_p14_what_may_have_been_parked_is_parked_if_an_attempt_was_begun(
+    bench: Bench, said: Said
+) -> None:
+    """Whoever parked it has not committed its offset yet, and does not read it again."""
+    begun, not_begun = request(bench, identity(10)), request(bench, identity(10, "default:v:t"))
+    ended = request(bench, identity(10, "default:w:t"))
+    for asked in (begun, ended):
+        await said.claim(asked)
+    await said.settle(ended, OutcomeKind.ACCEPTED)
+    await said.settle(begun, OutcomeKind.UNAVAILABLE)
+    bench.set_back()
+    await said.take_over()
+    doubtful = [parked(a.identity) for a in (begun, not_begun, ended)]
+    await bench.ledger.make_whole(Past(doubtful=doubtful))
+    await confirm(bench)
+    assert await bench.ledger.resume([("queued", 0)], 10) == [parked(begun.identity)]
+
+
 async def test_what_a_ledger_knows_is_left_as_it_is(bench: Bench, said: Said) -> None:
     asked = request(bench, identity(10))
     await said.claim(asked)

@@ -44,6 +44,21 @@ def test_whoever_parked_it_may_die() -> None:
     assert (scene.sent("later"), scene.ended("later")) == (1, SENT)
 
 
+def test_a_ledger_that_was_set_back_knows_of_it_again_though_its_offset_is_not_committed() -> None:
+    """Whoever parked it lives on, and does not read its record again."""
+    with Scene() as scene:
+        scene.weather(commits_lost=1.0)
+        scene.tell(asks("u", "later", send_at=AT))
+        scene.world.copy_the_ledger()
+        scene.run(0.1)
+        assert parked(scene, "later")
+        scene.world.set_the_ledger_back()
+        assert not parked(scene, "later")
+        scene.run(8)
+        scene.weather()
+    assert (scene.sent("later"), scene.ended("later")) == (1, SENT)
+
+
 def test_the_older_one_that_waits_for_its_provider_is_superseded() -> None:
     with Scene() as scene:
         scene.down("a", "b", "s")

@@ -32,10 +32,12 @@ class Parking:
             kept = _moved(one if known is None else known.parked, one)
             self._rows.parked[one.id] = ParkedRow(parked=kept, due_at=self._due_at(one, now))
 
-    def restore(self, parked: Iterable[Parked], now: datetime) -> None:
-        """What has no verdict yet, and is held by no record any more."""
+    def restore(self, parked: Iterable[Parked], doubtful: Iterable[Parked], now: datetime) -> None:
+        """What has no verdict yet; of what is doubtful, if an attempt was begun."""
         rows = self._rows.notifications
-        self.park((p for p in parked if p.id not in rows or rows[p.id].closing is None), now)
+        begun = (p for p in doubtful if p.id in rows and rows[p.id].attempts)
+        every = (*parked, *begun)
+        self.park((p for p in every if p.id not in rows or rows[p.id].closing is None), now)
 
     def look_again(self, now: datetime) -> None:
         """All is due: it may have been done with since."""

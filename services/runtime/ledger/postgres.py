@@ -236,6 +236,7 @@ class PostgresLedger:
             "closings": [self._closing(closing) for closing in past.closings],
             "cancellations": [self._cancellation(c) for c in past.cancellations],
             "parked": past.parked,
+            "doubtful": past.doubtful,
         }
         limited = {s.account for s in past.starts if s.account in self._quotas}
         quotas = {name: _terms_of(self._quotas[name]) for name in limited}

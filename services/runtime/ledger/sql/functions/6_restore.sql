@@ -72,7 +72,8 @@ END $$;
 -- Take over what the log says and the ledger does not know; how much that was. Nothing is decided
 -- here, so the life need not be confirmed.
 -- past: {starts: [identity and attempt], ends: [{id, attempt, outcome, ...}], closings: [identity and
--- closing], cancellations: [{key, id, generation, offset}], parked: [as of park]}
+-- closing], cancellations: [{key, id, generation, offset}], parked: [as of park], doubtful: [as of
+-- park, of which those count that an attempt was begun of]}
 CREATE OR REPLACE FUNCTION ledger.make_whole(past jsonb, quotas jsonb) RETURNS jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -109,7 +110,10 @@ BEGIN
     END LOOP;
     PERFORM ledger.put_parked((
         SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(past -> 'parked') p
-        WHERE (ledger.notification((p ->> 'id')::uuid)).closed_as IS NULL), now);
+        WHERE (ledger.notification((p ->> 'id')::uuid)).closed_as IS NULL)
+        || (SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(past -> 'doubtful') p
+            JOIN ledger.notifications n ON n.id = (p ->> 'id')::uuid
+            WHERE n.closed_as IS NULL AND n.attempts > 0), now);
     RETURN jsonb_build_object('attempts', attempts, 'outcomes', outcomes, 'closings', closings);
 END $$;
 
