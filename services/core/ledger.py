@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from services.core.catalogue import Lane
 from services.core.errors import Retryable
-from services.core.events import Channel, CloseReason
+from services.core.events import Channel, CloseReason, NotificationRouted
 from services.core.identifiers import (
     AccountName,
     ClaimId,
@@ -48,7 +48,9 @@ __all__ = [
     "Unconfirmed",
     "Unresolved",
     "Verdict",
+    "identity_of",
     "lifetime_of",
+    "parked_of",
     "told_of",
 ]
 
@@ -317,6 +319,29 @@ class Parked(Struct, frozen=True, kw_only=True):
     #: older, as if it were claimed. Without both it only waits for reconciling
     not_before: datetime | None = None
     identity: Identity | None = None
+    #: a repeat of its record was appended later, and counts from later: this one counts
+    deadline: datetime | None = None
+
+
+def identity_of(routed: NotificationRouted) -> Identity:
+    """Who it is, to the ledger."""
+    return Identity(
+        id=routed.notification_id, key=routed.key, origin=routed.origin, digest=routed.digest
+    )
+
+
+def parked_of(routed: NotificationRouted, topic: str, partition: int, body: bytes) -> Parked:
+    """As it is parked; ``body``: the proposal as its record's value."""
+    waits = routed.not_before is not None
+    return Parked(
+        id=routed.notification_id,
+        topic=topic,
+        partition=partition,
+        body=body,
+        not_before=routed.not_before,
+        identity=identity_of(routed) if waits else None,
+        deadline=routed.deadline if waits else None,
+    )
 
 
 class Told(Struct, frozen=True):

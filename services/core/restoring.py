@@ -25,7 +25,7 @@ from services.core.events import (
     NotificationRouted,
 )
 from services.core.identifiers import Origin, SupersessionKey
-from services.core.ledger import LONGEST_LEASE_MS, Cancellation, Parked
+from services.core.ledger import LONGEST_LEASE_MS, Cancellation, Parked, parked_of
 from services.core.record import ORIGIN_HEADER, Record
 
 __all__ = [
@@ -176,7 +176,7 @@ def past_of(
             case NotificationRouted():
                 is_done = record.offset < done.get(_place(record), 0)
                 waits = past.parked if is_done or event.not_before else past.doubtful
-                waits.append(_parked(record, event))
+                waits.append(parked_of(event, *_place(record), record.value or b""))
             case _:
                 pass
     return past
@@ -184,12 +184,6 @@ def past_of(
 
 def _place(record: Record) -> LogPartition:
     return (record.topic, record.partition)
-
-
-def _parked(record: Record, event: NotificationRouted) -> Parked:
-    topic, partition = _place(record)
-    body = record.value or b""
-    return Parked(id=event.notification_id, topic=topic, partition=partition, body=body)
 
 
 def _cancellations(record: Record, event: NotificationCancelled) -> Sequence[Cancellation]:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from services.core.catalogue import Lane
 from services.core.events import Leg, NotificationRouted
 from services.core.identifiers import NotificationId
-from services.core.ledger import Identity
+from services.core.ledger import Identity, identity_of
 from services.dispatch.decide import Progress
 from services.dispatch.offsets import PARKED, Place
 
@@ -66,10 +66,7 @@ class Candidate:
     @property
     def identity(self) -> Identity:
         """Who it is, to the ledger."""
-        routed = self.routed
-        return Identity(
-            id=routed.notification_id, key=routed.key, origin=routed.origin, digest=routed.digest
-        )
+        return identity_of(self.routed)
 
     @property
     def leg(self) -> Leg:

@@ -9,7 +9,7 @@ any point leaves the record, the row, or both.
 
 from collections.abc import Sequence
 
-from services.core.ledger import Parked
+from services.core.ledger import Parked, parked_of
 from services.dispatch.pending import Candidate
 from services.dispatch.state import DispatchState
 from services.runtime.codec import Codec
@@ -44,12 +44,4 @@ class Parking:
 
     def _row(self, candidate: Candidate) -> Parked:
         (topic, partition), _ = candidate.places[0]
-        body = self._codec.encode(candidate.routed)
-        return Parked(
-            id=candidate.id,
-            topic=topic,
-            partition=partition,
-            body=body,
-            not_before=candidate.routed.not_before,
-            identity=None if candidate.routed.not_before is None else candidate.identity,
-        )
+        return parked_of(candidate.routed, topic, partition, self._codec.encode(candidate.routed))

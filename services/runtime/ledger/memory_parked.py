@@ -25,7 +25,9 @@ class Parking:
         self._rows.know((one.identity for one in named if one.identity is not None), now)
         for one in named:
             if self._is_to_wait(one):
-                self._rows.raise_floor(self._rows.notifications[one.id], now)
+                row = self._rows.notifications[one.id]
+                self._rows.raise_floor(row, now)
+                row.deadline = row.deadline if one.deadline is None else row.within(one.deadline)
         # of one that is named twice the first counts
         for one in {one.id: one for one in reversed(named)}.values():
             known = self._rows.parked.get(one.id)

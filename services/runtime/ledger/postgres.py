@@ -179,11 +179,7 @@ class PostgresLedger:
         return await self._rows("cancel", Closing, _json(bodies))
 
     async def park(self, parked: Sequence[Parked]) -> None:
-        bodies = [
-            {**_builtins(one), "identity": one.identity and self._version(one.identity)}
-            for one in parked
-        ]
-        await self._rows("park", bool, _json(bodies))
+        await self._rows("park", bool, _json([self._parked(one) for one in parked]))
 
     async def resume(self, partitions: Sequence[LogPartition], most: int) -> Sequence[Parked]:
         return await self._rows("resume", Parked, _json(partitions), most, RESUMED_MS)
@@ -235,8 +231,8 @@ class PostgresLedger:
             "ends": [{"id": str(end.notification_id), **_builtins(end)} for end in past.ends],
             "closings": [self._closing(closing) for closing in past.closings],
             "cancellations": [self._cancellation(c) for c in past.cancellations],
-            "parked": past.parked,
-            "doubtful": past.doubtful,
+            "parked": [self._parked(one) for one in past.parked],
+            "doubtful": [self._parked(one) for one in past.doubtful],
         }
         limited = {s.account for s in past.starts if s.account in self._quotas}
         quotas = {name: _terms_of(self._quotas[name]) for name in limited}
@@ -280,6 +276,9 @@ class PostgresLedger:
     def _cancellation(self, asked: Cancellation) -> dict[str, object]:
         id = None if asked.id is None else str(asked.id)
         return {"key": asked.key, "id": id, **self._place(asked.origin)}
+
+    def _parked(self, one: Parked) -> dict[str, object]:
+        return {**_builtins(one), "identity": one.identity and self._version(one.identity)}
 
     def _version(self, identity: Identity) -> dict[str, object]:
         return {

@@ -91,7 +91,8 @@ BEGIN
         || (SELECT coalesce(jsonb_agg(jsonb_build_object('key', c ->> 'key', 'id', c ->> 'id')), '[]')
             FROM jsonb_array_elements(past -> 'cancellations') c)
         || (SELECT coalesce(jsonb_agg(jsonb_build_object('key', a.key, 'id', a.id)), '[]')
-            FROM ledger.attempts a WHERE a.id = ANY (settled_ids)));
+            FROM ledger.attempts a WHERE a.id = ANY (settled_ids))
+        || jsonb_path_query_array(past -> 'parked', '$[*].identity ? (@.type() == "object")'));
     FOR e IN SELECT value FROM jsonb_array_elements(past -> 'starts') LOOP
         attempts := attempts + ledger.take_over_start(e, quotas -> (e ->> 'account'), now)::integer;
     END LOOP;
@@ -108,7 +109,7 @@ BEGIN
             PERFORM ledger.mark_cancelled((e ->> 'id')::uuid, e ->> 'key', now);
         END IF;
     END LOOP;
-    PERFORM ledger.put_parked((
+    PERFORM ledger.put_away((
         SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(past -> 'parked') p
         WHERE (ledger.notification((p ->> 'id')::uuid)).closed_as IS NULL)
         || (SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(past -> 'doubtful') p

@@ -34,7 +34,25 @@ LANGUAGE sql AS $$
         due_at = excluded.due_at;
 $$;
 
--- park: [{id, topic, partition, body, not_before, identity}]. One that is unknown waits until
+-- Park them, on locked rows. One that is to wait counts from now on as if it were claimed: it keeps
+-- out what is older, and no repeat of its record gives it more time.
+CREATE OR REPLACE FUNCTION ledger.put_away(rows jsonb, now timestamptz) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    r jsonb;
+    n ledger.notifications;
+BEGIN
+    FOR r IN SELECT value FROM jsonb_array_elements(rows) LOOP
+        CONTINUE WHEN r ->> 'not_before' IS NULL OR NOT ledger.is_to_wait(r);
+        UPDATE ledger.notifications t
+        SET deadline = least(t.deadline, (r ->> 'deadline')::timestamptz)
+        WHERE t.id = (r ->> 'id')::uuid RETURNING * INTO n;
+        PERFORM ledger.raise_floor(n, now);
+    END LOOP;
+    PERFORM ledger.put_parked(rows, now);
+END $$;
+
+-- park: [{id, topic, partition, body, not_before, identity, deadline}]. One that is unknown waits until
 -- reconciling has ended, one that has a time waits for that and keeps out what is older meanwhile;
 -- any other is due at once.
 CREATE OR REPLACE FUNCTION ledger.park(rows jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
@@ -47,10 +65,7 @@ BEGIN
         SELECT coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'key', n.key)), '[]')
         FROM ledger.notifications n WHERE n.id = ANY (ids))
         || jsonb_path_query_array(rows, '$[*].identity ? (@.type() == "object")'));
-    PERFORM ledger.raise_floor(n, now)
-    FROM jsonb_array_elements(rows) r JOIN ledger.notifications n ON n.id = (r ->> 'id')::uuid
-    WHERE ledger.is_to_wait(r);
-    PERFORM ledger.put_parked(rows, now);
+    PERFORM ledger.put_away(rows, now);
     RETURN true;
 END $$;
 
