@@ -44,6 +44,8 @@ class Accepted(Struct, frozen=True, kw_only=True):
     at_s: float = 0.0
     #: in the units of its account's quota
     cost: int = 1
+    #: it came within J of its cell; a quota promises nothing of deliveries that spread further
+    within_j: bool = True
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -67,8 +69,10 @@ class Findings(Struct, frozen=True, kw_only=True):
     stale: tuple[str, ...] = ()
     #: taken after its deadline
     late: tuple[str, ...] = ()
-    #: taken over the account's quota
+    #: taken over the account's quota, of what came within its J
     over_quota: tuple[str, ...] = ()
+    #: what came later than that, of accounts with a quota: no promise is broken by it
+    beyond_j: int = 0
     #: taken, and closed as something that was never sent
     denied: tuple[str, ...] = ()
     #: closed in two ways
@@ -108,6 +112,7 @@ def find(
         stale=tuple(_stale(ours, by_id)),
         late=tuple(one.id for one in ours if _is_late(one, by_id[one.id])),
         over_quota=tuple(_over_quota(accepted, quotas or {})),
+        beyond_j=sum(not one.within_j for one in ours),
         denied=tuple(sorted({one.id for one in ours if _is_denied(endings.get(one.id))})),
         unknown=dict(whys.most_common()),
     )
@@ -162,7 +167,7 @@ def _over_quota(accepted: Iterable[Accepted], quotas: Mapping[str, Windows]) -> 
     """Those that found any window of their account full already, whoever asked for them."""
     by_account: dict[str, list[Accepted]] = defaultdict(list)
     for one in accepted:
-        if one.account in quotas:
+        if one.account in quotas and one.within_j:
             by_account[one.account].append(one)
     for account, entries in by_account.items():
         sent = [(one.at_s, one.cost) for one in entries]

@@ -72,6 +72,7 @@ def _show(report: Report) -> None:
         out(f"storm: {msgspec.json.encode(report.storm).decode()}\n")
     for name in ("lost", "duplicates", "stale", "late", "over_quota", "denied", "contradicted"):
         out(f"{name}: {getattr(report, name)}\n")
+    out(f"delivered later than J allows for: {report.beyond_j}\n")
     out(f"unknown: {report.unknown}\n")
     for why, count in report.unknown_reasons.items():
         out(f"  {count} {why}\n")

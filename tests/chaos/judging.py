@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from services.core.catalogue import Lane
 from services.core.events import (
     AttemptSettled,
+    AttemptStarted,
     CloseReason,
     NotificationClosed,
     NotificationRequested,
@@ -48,10 +49,11 @@ def judge(
     missing = [id for id, acknowledged in asked.items() if acknowledged]
     missing = sorted(set(missing) - {promise.id for promise in promises})
     told = _told(house)
+    until = _until(house)
     closed = closed_in_tables(house, list(asked))
     found = find(
         [replace(promise, acknowledged=asked[promise.id]) for promise in promises],
-        [_accepted(entry) for entry in entries],
+        [_accepted(entry, until) for entry in entries],
         {id: ending for id, ending in told.endings.items() if id in closed},
         repeat=house.catalogue.repeating,
         quotas=_quotas(house),
@@ -125,8 +127,25 @@ def closed_in_tables(house: House, ids: list[str]) -> set[str]:
         return {id for (id,) in rows}
 
 
-def _accepted(entry: Entry) -> Accepted:
+def _until(house: House) -> dict[tuple[str, int], datetime]:
+    """Until when each attempt at an account with a quota should have come: its cell's end, and J.
+
+    Everything here shares two cores, and what strikes takes all of them now and then: what is sent
+    in its cell then comes later than the account allows for.
+    """
+    quotas = {a.name: a.quota for a in house.catalogue.accounts.values() if a.quota is not None}
+    return {
+        (str(start.notification_id), start.attempt): start.send_by
+        + timedelta(microseconds=quotas[start.account].jitter_us)
+        for start in events(house, ATTEMPTS, AttemptStarted)
+        if start.account in quotas
+    }
+
+
+def _accepted(entry: Entry, until: Mapping[tuple[str, int], datetime]) -> Accepted:
+    last = until.get((entry.notification_id or "", entry.attempt or 0))
     return Accepted(
+        within_j=last is None or entry.received_at <= last,
         id=entry.notification_id or "",
         attempt=entry.attempt or 0,
         account=entry.account,

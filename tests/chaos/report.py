@@ -56,6 +56,8 @@ class Report(Struct, frozen=True, kw_only=True):
     stale: int = 0
     late: int = 0
     over_quota: int = 0
+    #: what came later than its account's J allows for, so that no quota could hold
+    beyond_j: int = 0
     #: taken, though closed as never sent; closed in two ways
     denied: int = 0
     contradicted: int = 0
@@ -98,6 +100,7 @@ def _with_findings(report: Report, found: Findings) -> Report:
         stale=report.stale + len(found.stale),
         late=report.late + len(found.late),
         over_quota=report.over_quota + len(found.over_quota),
+        beyond_j=report.beyond_j + found.beyond_j,
         denied=report.denied + len(found.denied),
         contradicted=report.contradicted + len(found.contradicted),
         unknown=sum(reasons.values()),

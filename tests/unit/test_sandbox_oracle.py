@@ -15,10 +15,9 @@ SUPERSEDED = Ending(reason=CloseReason.SUPERSEDED)
 KEPT = {"old": SUPERSEDED, "new": SENT}
 
 
-def _taken(id: str, at_s: float = 0.0, attempt: int = 1) -> Accepted:
-    return Accepted(
-        id=id, attempt=attempt, account="acme", at=NOW + timedelta(seconds=at_s), at_s=at_s
-    )
+def _taken(id: str, at_s: float = 0.0, attempt: int = 1, *, within_j: bool = True) -> Accepted:
+    at = NOW + timedelta(seconds=at_s)
+    return Accepted(id=id, attempt=attempt, account="acme", at=at, at_s=at_s, within_j=within_j)
 
 
 def test_nothing_is_found_where_all_is_kept() -> None:
@@ -66,6 +65,12 @@ def test_any_window_over_the_quota_is_found(times: tuple[float, ...], over: int)
     accepted = [_taken("new", at_s=at) for at in times]
     found = find([], accepted, {}, quotas={"acme": {1.0: 2}})
     assert len(found.over_quota) == over
+
+
+def test_of_a_quota_only_what_came_within_its_j_counts() -> None:
+    accepted = [_taken("new", at_s=at, within_j=at < 0.3) for at in (0.1, 0.2, 0.3)]
+    found = find([NEW], accepted, {}, quotas={"acme": {1.0: 2}})
+    assert (len(found.over_quota), found.beyond_j) == (0, 1)
 
 
 def test_unknown_breaks_no_promise_and_is_counted_by_why() -> None:
