@@ -1,6 +1,6 @@
 """Everything of ``lastword up`` as one object, which a program can drive as well.
 
-Start: PostgreSQL and Kafka unless they are named, the topics, the sandbox, the four services. Stop:
+Start: PostgreSQL and Kafka unless they are named, the topics, the sandbox, the services. Stop:
 the other way round, ingest first. What it did not start it does not touch. On Linux all of it ends
 with this process, however that ends.
 """
@@ -24,7 +24,7 @@ from services.cli.children import Children
 from services.cli.embedded import Servers
 from services.cli.endpoints import Endpoints, forget_endpoints, write_endpoints
 from services.cli.log_layout import admin_of, create_missing
-from services.cli.wiring import SERVICES, Binds, ready_url, with_sandbox
+from services.cli.wiring import MODULES, SERVICES, Binds, ready_url, with_sandbox
 from services.core.catalogue import Catalogue
 from services.core.errors import Misconfigured
 from services.providers import PROVIDERS
@@ -40,7 +40,7 @@ __all__ = ["Plan", "Supervisor"]
 _READY_WITHIN_S = 60.0
 #: between looks at what runs
 _LOOK_EVERY_S = 0.5
-_SANDBOX = "sandbox"
+_SANDBOX, _HEALTH = "sandbox", "health"
 #: the services that are told where providers are
 _CALLERS = ("dispatch", "tracker")
 
@@ -54,6 +54,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     settings: Settings
     #: the providers' stand-ins instead of the providers
     sandbox: bool = True
+    #: without it all goes as the catalogue says
+    health: bool = True
     #: of topics that are made
     partitions: int = 4
     brokers: Literal[1, 3] = 1
@@ -118,6 +120,11 @@ class Supervisor:
         """SIGKILL, for tests: it is started again."""
         self._running().kill(service)
 
+    def end(self, service: str) -> None:
+        """SIGKILL, for tests, and it is not started again."""
+        self._running().kill(service)
+        self._running().stop(service)
+
     def wait_ready(self, service: str | None = None, within: float = _READY_WITHIN_S) -> None:
         """Until that service answers (again), or all of them do."""
         names = self._names() if service is None else (service,)
@@ -147,7 +154,7 @@ class Supervisor:
         self._stack.callback(self._servers.stop)
         settings = self._servers.start(plan.settings)
         self._make_topics(settings)
-        self._binds = Binds(settings)
+        self._binds = Binds(settings, self._services())
         self._stack.callback(self._binds.release)
         self._settings = self._binds.into(settings)
         self._children = Children(self._say, self._note)
@@ -156,8 +163,8 @@ class Supervisor:
         if plan.sandbox:
             self._say("starting the sandbox")
             self._launch(_SANDBOX)
-        self._say("starting " + ", ".join(SERVICES))
-        self._launch(*SERVICES)
+        self._say("starting " + ", ".join(self._services()))
+        self._launch(*self._services())
         with self._lock:
             self._known_providers = self._providers()
             self._write(self._binds.endpoints(self._settings))
@@ -190,7 +197,7 @@ class Supervisor:
         return Spec(
             name=name,
             # -P: a folder called services where we were called must not take their place
-            command=(sys.executable, "-P", "-m", f"services.{name}"),
+            command=(sys.executable, "-P", "-m", MODULES[name]),
             environment=lambda: binds.environment_of(name, self._told(), addresses, os.environ),
             log=self._plan.data / "logs" / f"{name}.log",
             address_file=addresses,
@@ -242,7 +249,10 @@ class Supervisor:
             self._running().stop(name)
 
     def _names(self) -> tuple[str, ...]:
-        return (*SERVICES, _SANDBOX) if self._plan.sandbox else SERVICES
+        return (*self._services(), _SANDBOX) if self._plan.sandbox else self._services()
+
+    def _services(self) -> tuple[str, ...]:
+        return tuple(name for name in SERVICES if name != _HEALTH or self._plan.health)
 
     def _running(self) -> Children:
         if self._children is None:

@@ -1,6 +1,6 @@
 """What each service is told: one set of settings for all, with addresses of its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,12 +12,16 @@ from services.runtime.monitoring import split_bind
 from services.runtime.settings import Settings, to_environment
 from services.sandbox.credentials import sandbox_secrets
 
-__all__ = ["MONITORED", "SERVICES", "Binds", "ready_url", "with_sandbox"]
+__all__ = ["MODULES", "MONITORED", "SERVICES", "Binds", "ready_url", "with_sandbox"]
 
 #: in the order in which they stop: nothing new comes in while the rest finishes
-SERVICES = ("ingest", "router", "dispatch", "tracker")
+SERVICES = ("ingest", "router", "dispatch", "tracker", "health")
+MODULES: Mapping[str, str] = {
+    **{name: f"services.{name}" for name in (*SERVICES, "sandbox")},
+    "health": "services.tracker.health",
+}
 #: those that serve their metrics on a port for nothing else
-MONITORED = ("router", "dispatch")
+MONITORED = ("router", "dispatch", "health")
 
 _METRICS_PORTS = range(9100, 9200)
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -28,12 +32,16 @@ _PASSED_ON = ("LASTWORD_SANDBOX_SCRIPT", "LASTWORD_SANDBOX_WEBHOOKS")
 class Binds:
     """Ports, held until ``release``, so that addresses stay when a service is started again."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, services: Collection[str] = SERVICES) -> None:
         self._ports = HeldPorts()
         self.ingest = self._bind(settings.ingest_bind)
         self.tracker = self._bind(settings.tracker_bind)
         self.sandbox = self._bind(settings.sandbox_bind)
-        self.metrics = {name: f"127.0.0.1:{self._port(_METRICS_PORTS)}" for name in MONITORED}
+        self.metrics = {
+            name: f"127.0.0.1:{self._port(_METRICS_PORTS)}"
+            for name in MONITORED
+            if name in services
+        }
 
     def into(self, settings: Settings) -> Settings:
         """The settings with these; the tracker is where webhooks come in, unless they say where."""

@@ -31,6 +31,7 @@ __all__ = [
     "CloseReason",
     "DeliveryState",
     "Event",
+    "HealthSlice",
     "Leg",
     "NotificationCancelled",
     "NotificationClosed",
@@ -113,7 +114,7 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     requested_at: datetime
     deadline: datetime
     proposal: Proposal
-    #: why, where the proposal is not to send
+    #: why it is not to be sent, or not by the accounts that would come first
     reason: str = ""
     legs: tuple[Leg, ...] = ()
     data: Mapping[str, object] = {}
@@ -156,6 +157,8 @@ class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     cost: int = 1
     #: of the body that its id stands for; a ledger that was set back knows a second one by it
     digest: str = ""
+    #: whose inbox it goes to, or to which country: gmail, DE; empty: not known
+    group: str = ""
 
 
 class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -239,8 +242,35 @@ class RecipientUpdated(Struct, frozen=True, kw_only=True, tag_field="event", tag
     time_zone: str | None = None
 
 
+class HealthSlice(Struct, frozen=True, kw_only=True):
+    """What became of an account's attempts of one type to one group of inboxes.
+
+    All counts but the last four are of attempts settled in the window, whenever the rest came; the
+    last four of what was reported in it.
+    """
+
+    #: both empty: of a message that is older than what is remembered
+    type: TypeName
+    group: str
+    attempts: int = 0
+    accepted: int = 0
+    refused: int = 0
+    throttled: int = 0
+    unavailable: int = 0
+    unknown: int = 0
+    delivered: int = 0
+    bounced: int = 0
+    #: of the time from the claim, or its cell's opening, to the reply
+    latency_p50_ms: int | None = None
+    latency_p95_ms: int | None = None
+    opened: int = 0
+    clicked: int = 0
+    complained: int = 0
+    unsubscribed: int = 0
+
+
 class ProviderHealth(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
-    """How well one account has worked over a window."""
+    """How well one account has worked over a window, and what the router makes of it."""
 
     account: AccountName
     window_start: datetime
@@ -248,10 +278,20 @@ class ProviderHealth(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     attempts: int
     accepted: int
     refused: int
+    #: throttled ones among them
     unavailable: int
     unknown: int
     delivered: int
     bounced: int
+    #: the share of its traffic that it is still good for
+    score: float = 1.0
+    #: why the score is below 1
+    reason: str = ""
+    #: the last of its receipts; None: none ever came, so nothing follows from there being none
+    last_receipt_at: datetime | None = None
+    #: 95 % of its receipts come within this
+    receipt_p95_ms: int | None = None
+    slices: tuple[HealthSlice, ...] = ()
 
 
 Event: TypeAlias = (

@@ -29,6 +29,8 @@ _DAY_MS = 86_400_000
 #: longer than the longest deadline, the idempotency window and the longest outage promised
 FLOOR_MS = 7 * _DAY_MS
 _RETENTION_MS = 2 * FLOOR_MS
+#: of what is said anew every few seconds
+_PASSING_MS = 600_000
 _CREATE = "create it with `lastword topics --create`"
 
 
@@ -50,6 +52,8 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
     keyed_by: KeyedBy
     #: values of ``cleanup.policy``
     cleanup: frozenset[str]
+    #: what is promised of it: its records stay for a while, or are of no use after a minute
+    promised: bool = True
 
     def config(self, replication: int) -> dict[str, str]:
         """What the topic is created with; a single spare replica is no quorum, so it asks for 1."""
@@ -58,9 +62,9 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
             "message.timestamp.type": "LogAppendTime",
             "retention.ms": str(_RETENTION_MS),
             # the active segment is neither cleaned nor deleted: let none stay active for a week
-            "segment.ms": str(_DAY_MS),
-            "min.compaction.lag.ms": str(FLOOR_MS),
-            "delete.retention.ms": str(FLOOR_MS),
+            "segment.ms": str(_DAY_MS if self.promised else _PASSING_MS),
+            "min.compaction.lag.ms": str(FLOOR_MS if self.promised else 0),
+            "delete.retention.ms": str(FLOOR_MS if self.promised else _PASSING_MS),
             "min.insync.replicas": "2" if replication > 2 else "1",
             "unclean.leader.election.enable": "false",
         }
@@ -84,7 +88,12 @@ def layout(prefix: str = "") -> tuple[TopicSpec, ...]:
         KeyedBy.SOURCE: [dead_letters(topic) for topic in _MAY_DIE],
     }
     return tuple(
-        TopicSpec(name=prefix + name, keyed_by=kind, cleanup=_CLEANUP.get(name, _DELETE))
+        TopicSpec(
+            name=prefix + name,
+            keyed_by=kind,
+            cleanup=_CLEANUP.get(name, _DELETE),
+            promised=name != HEALTH,
+        )
         for kind, names in keyed.items()
         for name in names
     )
@@ -150,6 +159,8 @@ def _faults(spec: TopicSpec, found: FoundTopic) -> Iterator[str]:
 
 def _floored(spec: TopicSpec) -> Iterator[str]:
     """The settings that may not be less than the floor. Of retention, -1 is for ever."""
+    if not spec.promised:
+        return
     if "compact" in spec.cleanup:
         yield from ("min.compaction.lag.ms", "delete.retention.ms")
     if "delete" in spec.cleanup:

@@ -77,7 +77,7 @@ class Claims:
         unknown: list[Candidate] = []
         seconds: list[Second] = []
         for (choice, content), answer in zip(rendered, asked.answers, strict=True):
-            events += told(answer)
+            events += told(answer, choice.candidate.routed.legs)
             if answer.refused is ClaimRefused.UNKNOWN:
                 unknown.append(choice.candidate)
             if answer.refused is ClaimRefused.CONFLICT:
@@ -135,7 +135,7 @@ class Claims:
             deadline=candidate.routed.deadline,
             lease_ms=_LEASE_MS,
             timeout_ms=self._accounts[choice.account].timeout_ms,
-            reason=candidate.progress.why,
+            reason=candidate.progress.why or candidate.routed.reason,
             repeats=candidate.routed.type in self._repeating,
             losers=tuple(loser.identity for loser in choice.losers),
             jitter_ms=self._state.jitters.measured_ms(choice.account),

@@ -128,7 +128,7 @@ class Closes:
         seconds = [
             s for candidate, answer in looked for s in seconds_of(candidate, answer.closings)
         ]
-        events = [event for answer in answers for event in told(answer)]
+        events = [event for c, answer in looked for event in told(answer, c.routed.legs)]
         await state.log.publish(events, buried(state.log, seconds))
         busy = {
             candidate.id: state.now() if answer.retry_at is None else answer.retry_at.timestamp()

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
+from msgspec.structs import replace
+
 from services.core.bounds import ClockBounds
 from services.core.errors import Retryable
-from services.core.events import AttemptSettled, AttemptStarted, Event, NotificationClosed
+from services.core.events import AttemptSettled, AttemptStarted, Event, Leg, NotificationClosed
 from services.core.ledger import ClaimAnswer
+from services.core.mailbox_groups import group_of
 from services.core.publications import closed, settled, started
 from services.core.topics import ATTEMPTS
 from services.runtime.codec import Codec
@@ -63,12 +66,23 @@ class AttemptLog:
         )
 
 
-def told(answer: ClaimAnswer) -> list[Outgoing]:
-    """What an answer makes known: ends found in the ledger, the start granted, the closings."""
+def told(answer: ClaimAnswer, legs: Sequence[Leg]) -> list[Outgoing]:
+    """What an answer makes known: ends found in the ledger, the start granted, the closings.
+
+    ``legs``: of the plan, for whose inbox each attempt went to, which the ledger does not keep.
+    """
     ends = [settled(attempt) for attempt in answer.attempts if attempt.outcome is not None]
-    starts = [started(attempt) for attempt in answer.attempts]
+    starts = [_with_group(started(attempt), legs) for attempt in answer.attempts]
     both: list[Outgoing] = []
     for start in starts:
         both.append(start)
         both += [end for end in ends if end.attempt == start.attempt]
     return [*both, *(closed(closing) for closing in answer.closings)]
+
+
+def _with_group(start: AttemptStarted, legs: Sequence[Leg]) -> AttemptStarted:
+    """Under another catalogue the leg of that number may be another."""
+    leg = legs[start.leg] if start.leg < len(legs) else None
+    if leg is None or leg.channel is not start.channel:
+        return start
+    return replace(start, group=group_of(leg.channel, leg.address))

@@ -10,7 +10,9 @@ import msgspec
 from services.core.errors import PoisonEvent
 from services.core.groups import GROUPS, ROUTER
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
+from services.core.steering import NO_STANDINGS, Standings
 from services.router.decide import Dead, Event, Moved, Output, Passed, Routed, route
+from services.router.following_health import HealthFollower
 from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.codec import Codec
 from services.runtime.consumer import LogConsumer, run_stream
@@ -34,6 +36,11 @@ class Router:
         self._loaded = loaded
         self._codec = codec
         self._partitions = partitions
+        self._standings = NO_STANDINGS
+
+    def steer_by(self, standings: Standings) -> None:
+        """Steer past these accounts from the next record on. From any thread."""
+        self._standings = standings
 
     def use(self, loaded: LoadedCatalogue) -> None:
         """Decide by this one from the next record on. From any thread."""
@@ -54,7 +61,8 @@ class Router:
 
     def _route(self, record: Record, event: Event | PoisonEvent) -> Output:
         loaded = self._loaded
-        return route(record, event, loaded.catalogue, loaded.rules, self._partitions)
+        by = loaded.catalogue, loaded.rules, self._partitions
+        return route(record, event, *by, self._standings)
 
     def _written(self, record: Record, output: Output) -> list[OutRecord]:
         match output:
@@ -113,7 +121,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Route until told to stop; raises ``Misconfigured`` where it cannot start."""
     log = inspect_log(settings.kafka)
     catalogues = Catalogues(settings.catalogue, time_scale=settings.time_scale)
-    router = Router(catalogues.loaded, Codec(settings.registry), log.partitions)
+    codec = Codec(settings.registry)
+    router = Router(catalogues.loaded, codec, log.partitions)
     producer = LogProducer(settings.kafka, client_id="lastword-router")
     consumer = LogConsumer(settings.kafka, group=ROUTER, topics=GROUPS[ROUTER], topic_ids=log.ids)
     monitoring = Monitoring(settings.metrics_bind, lambda: None)
@@ -124,10 +133,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         asyncio.to_thread(run_stream, consumer, producer, router.decide, halt)
     )
     following = asyncio.create_task(_follow(catalogues, router))
+    health = HealthFollower(settings.kafka, log.ids, codec)
+    steering = asyncio.create_task(health.run(router.steer_by))
     try:
-        await _first(stream, following, asyncio.create_task(stop.wait()))
+        await _first(stream, following, steering, asyncio.create_task(stop.wait()))
     finally:
         following.cancel()
+        steering.cancel()
         halt.set()
         await stream
         await asyncio.to_thread(consumer.close)

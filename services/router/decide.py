@@ -15,7 +15,7 @@ from services.core.events import (
     NotificationRouted,
     Proposal,
 )
-from services.core.identifiers import SupersessionKey, TypeName, id_from_origin
+from services.core.identifiers import AccountName, SupersessionKey, TypeName, id_from_origin
 from services.core.record import FIRST_APPENDED_HEADER, Record
 from services.core.requested import (
     Cancellation,
@@ -24,6 +24,7 @@ from services.core.requested import (
     digest_of,
     read_requested,
 )
+from services.core.steering import NO_STANDINGS, Standings, probed_by_others, steered, told
 from services.core.topics import lane_of, queued
 from services.core.validation import Fault, Rules
 from services.core.ways import in_order, ways
@@ -70,14 +71,22 @@ Output: TypeAlias = Routed | Passed | Moved | Dead
 
 
 def route(
-    record: Record, event: Event | PoisonEvent, catalogue: Catalogue, rules: Rules, partitions: int
+    record: Record,
+    event: Event | PoisonEvent,
+    catalogue: Catalogue,
+    rules: Rules,
+    partitions: int,
+    standings: Standings = NO_STANDINGS,
 ) -> Output:
-    """The one thing that follows from a record; ``event`` is its value, or why it has none."""
+    """The one thing that follows from a record; ``event`` is its value, or why it has none.
+
+    ``standings``: of the accounts to be steered past; without them all go as the catalogue says.
+    """
     if isinstance(event, PoisonEvent):
         return _dead(record, event, catalogue)
     try:
         read = read_requested(record, event, catalogue, partitions=partitions)
-        return _placed(record, read, catalogue, rules)
+        return _placed(record, read, catalogue, rules, standings)
     except PoisonEvent as error:
         return _dead(record, error, catalogue)
 
@@ -87,6 +96,7 @@ def _placed(
     read: IdentifiedRequest | Cancellation | Misplaced,
     catalogue: Catalogue,
     rules: Rules,
+    standings: Standings,
 ) -> Output:
     match read:
         case Misplaced(read=inner):
@@ -102,15 +112,20 @@ def _placed(
         case Cancellation():
             return Passed(topic=queued(read.type.lane), key=read.key, event=read.event)
         case IdentifiedRequest():
-            return _proposal(record, read, catalogue, rules)
+            return _proposal(record, read, catalogue, rules, standings)
 
 
 def _proposal(
-    record: Record, read: IdentifiedRequest, catalogue: Catalogue, rules: Rules
+    record: Record,
+    read: IdentifiedRequest,
+    catalogue: Catalogue,
+    rules: Rules,
+    standings: Standings,
 ) -> Routed:
     _check(read, rules)
     requested_at = _first_appended(record)
     event = read.event
+    legs, passed = _legs(read, catalogue, standings)
     return Routed(
         topic=queued(read.type.lane),
         event=NotificationRouted(
@@ -124,7 +139,8 @@ def _proposal(
             deadline=_deadline(read, requested_at),
             not_before=read.event.send_at,
             proposal=Proposal.SEND,
-            legs=_legs(read, catalogue),
+            reason=told(passed, standings)[:_MAX_REASON],
+            legs=legs,
             data=event.data,
             locale=event.locale,
             catalogue=catalogue.version,
@@ -146,18 +162,28 @@ def _check(read: IdentifiedRequest, rules: Rules) -> None:
         raise PoisonEvent("invalid_request", _told(faults))
 
 
-def _legs(read: IdentifiedRequest, catalogue: Catalogue) -> tuple[Leg, ...]:
-    """The legs of the route that the recipient can receive, in the route's order."""
-    accounts = catalogue.accounts
-    return tuple(
-        Leg(
-            channel=way.leg.channel,
-            address=way.address,
-            accounts=in_order(way, read.id, accounts),
-            give_up_after_ms=way.leg.give_up_after_ms,
+def _legs(
+    read: IdentifiedRequest, catalogue: Catalogue, standings: Standings
+) -> tuple[tuple[Leg, ...], list[AccountName]]:
+    """The legs of the route that the recipient can receive, in the route's order.
+
+    And the accounts that went behind others on them for how they are doing.
+    """
+    spared = probed_by_others(catalogue, read.type.lane) if standings else ()
+    legs, all_passed = [], list[AccountName]()
+    for way in ways(read.type, read.event.to, catalogue.accounts):
+        asked = in_order(way, read.id, catalogue.accounts)
+        accounts, passed = steered(asked, read.id, standings, spared)
+        all_passed += passed
+        legs.append(
+            Leg(
+                channel=way.leg.channel,
+                address=way.address,
+                accounts=accounts,
+                give_up_after_ms=way.leg.give_up_after_ms,
+            )
         )
-        for way in ways(read.type, read.event.to, accounts)
-    )
+    return tuple(legs), all_passed
 
 
 def _dead(record: Record, error: PoisonEvent, catalogue: Catalogue) -> Dead:

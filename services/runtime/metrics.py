@@ -3,6 +3,11 @@
 from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
+    "ACCOUNT_ATTEMPTS",
+    "ACCOUNT_RATE",
+    "ACCOUNT_RECEIPT_SECONDS",
+    "ACCOUNT_REPLY_SECONDS",
+    "ACCOUNT_SCORE",
     "ATTEMPTS",
     "CATALOGUE",
     "CLAIMS_REFUSED",
@@ -18,9 +23,11 @@ __all__ = [
     "MISPLACED",
     "PENDING",
     "RECEIPTS",
+    "REMEMBERED",
     "REQUESTS",
     "ROUTED",
     "SEND_SECONDS",
+    "TYPE_IN_TIME",
     "UNKNOWN",
     "WEBHOOKS_REFUSED",
 ]
@@ -71,4 +78,33 @@ LOG_LEFT = Gauge(
     "lastword_log_left_seconds",
     "Until the log may let go of something that the group has not read yet.",
     ["group", "topic"],
+)
+ACCOUNT_SCORE = Gauge(
+    "lastword_account_score", "The share of its traffic that an account is good for.", ["account"]
+)
+_SLICE = ("account", "type", "group")
+ACCOUNT_ATTEMPTS = Gauge(
+    "lastword_account_attempts", "Attempts settled in the last five minutes.", _SLICE
+)
+ACCOUNT_RATE = Gauge(
+    "lastword_account_rate",
+    "Of the last five minutes: accepted of all; delivered and bounced of accepted; opened, clicked,"
+    " complained and unsubscribed of delivered.",
+    (*_SLICE, "rate"),
+)
+ACCOUNT_REPLY_SECONDS = Gauge(
+    "lastword_account_reply_seconds", "How long replies took.", (*_SLICE, "quantile")
+)
+ACCOUNT_RECEIPT_SECONDS = Gauge(
+    "lastword_account_receipt_seconds",
+    "95 % of an hour's receipts took no longer.",
+    ["account"],
+)
+TYPE_IN_TIME = Gauge(
+    "lastword_type_in_time",
+    "Of the verdicts of a window but for those that made it needless, the share sent in time.",
+    ["type", "window"],
+)
+REMEMBERED = Gauge(
+    "lastword_health_remembered", "Attempts and verdicts to which a fact may still be added."
 )

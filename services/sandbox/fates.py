@@ -9,6 +9,7 @@ from services.sandbox.faults import (
     Bounce,
     Faults,
     Opened,
+    Swallowed,
     Target,
     WebhooksDelayed,
     WebhooksReordered,
@@ -38,6 +39,8 @@ def plan(
     now: float,
 ) -> list[Planned]:
     """``reports_sent``: the vendor tells of the hand-over before it tells of the delivery."""
+    if faults.draw(Swallowed, target, now=now):
+        return []
     what = [Occurrence.SENT] if reports_sent else []
     what += _ending(faults, target, suppressed, now)
     if Occurrence.DELIVERED in what and faults.draw(Opened, target, now=now):

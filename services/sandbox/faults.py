@@ -30,6 +30,7 @@ __all__ = [
     "ReplyLost",
     "Slow",
     "SlowReply",
+    "Swallowed",
     "Target",
     "Throttle",
     "WebhooksDelayed",
@@ -161,6 +162,10 @@ class Bounce(_Fault, frozen=True, kw_only=True, tag="bounce"):
     late: bool = False
 
 
+class Swallowed(_Fault, frozen=True, kw_only=True, tag="swallowed"):
+    """Accepted, and nothing ever comes of it."""
+
+
 class Opened(_Fault, frozen=True, kw_only=True, tag="opened"):
     """The recipient opens it."""
 
@@ -188,6 +193,7 @@ Fault: TypeAlias = (
     | WebhooksLost
     | WebhooksForged
     | Bounce
+    | Swallowed
     | Opened
     | Inactive
 )

@@ -34,7 +34,7 @@ from services.runtime.settings import Settings
 from services.tracker.access import Keys
 from services.tracker.asking import HttpAsker
 from services.tracker.folding import Folding
-from services.tracker.health import Health
+from services.tracker.liveness import Liveness
 from services.tracker.looking import Looks
 from services.tracker.lookups import Lookups
 from services.tracker.problems import as_problems
@@ -102,7 +102,7 @@ async def _serve(
         routes = [
             *_webhooks(settings, accesses, codec, producer, lookups).routes(),
             *Queries(lookups, keys).routes(),
-            *Health(lookups, lambda: folding.trouble).routes(),
+            *Liveness(lookups, lambda: folding.trouble).routes(),
         ]
         address = await _listen(stack, routes, host, port)
         tell_address(settings.address_file, "tracker", address)

@@ -22,7 +22,7 @@ from services.runtime.embedded.processes import children, identify
 SHOP = Path(__file__).parents[2] / "examples" / "shop"
 START_S = 90.0
 STOP_S = 60.0
-SERVICES = {"ingest", "router", "dispatch", "tracker", "sandbox"}
+SERVICES = {"ingest", "router", "dispatch", "tracker", "health", "sandbox"}
 #: nothing of the caller's own settings
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("LASTWORD_")}
 

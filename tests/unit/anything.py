@@ -50,6 +50,8 @@ def _of(kind: inspect.Type) -> st.SearchStrategy[object]:
             return _times
         case inspect.IntType():
             return _numbers
+        case inspect.FloatType():
+            return st.floats(0, 1)
         case inspect.StrType():
             return texts
         case inspect.EnumType(cls=enum):

@@ -53,7 +53,7 @@ def test_clients_on_this_machine_are_given_an_address_that_they_can_call() -> No
     assert binds.ingest.startswith("0.0.0.0:")
     assert endpoints.ingest.startswith("http://127.0.0.1:")
     assert endpoints.tracker.startswith("http://[::1]:")
-    assert endpoints.metrics.keys() == {"ingest", "router", "dispatch", "tracker"}
+    assert endpoints.metrics.keys() == {"ingest", "router", "dispatch", "tracker", "health"}
 
 
 def test_each_service_is_asked_where_it_listens() -> None:

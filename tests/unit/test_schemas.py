@@ -41,6 +41,8 @@ def avro_of(kind: inspect.Type, known: set[str]) -> Json:
             return {"type": "long", "logicalType": "timestamp-micros"}
         case inspect.IntType():
             return "long"
+        case inspect.FloatType():
+            return "double"
         case inspect.StrType() | inspect.EnumType():
             return "string"
         case inspect.VarTupleType(item_type=item):

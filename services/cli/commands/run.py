@@ -15,6 +15,7 @@ from services.cli.options import (
     postgres_option,
     settings_from,
 )
+from services.cli.wiring import MODULES, SERVICES
 from services.core.errors import Misconfigured
 from services.runtime.process import run_service
 from services.runtime.settings import to_environment
@@ -26,11 +27,9 @@ lastword run ingest --kafka broker1:9092 --catalogue my/catalogue
 LASTWORD_KAFKA=broker1:9092 LASTWORD_POSTGRES=postgresql://db/lastword lastword run dispatch
 """
 
-_SERVICES = ("ingest", "router", "dispatch", "tracker")
-
 
 @command(_EXAMPLES)
-@click.argument("service", type=click.Choice(_SERVICES))
+@click.argument("service", type=click.Choice(SERVICES))
 @kafka_options
 @postgres_option
 @catalogue_option
@@ -53,5 +52,5 @@ def run(
         raise Misconfigured("name Kafka's bootstrap servers by --kafka or LASTWORD_KAFKA")
     if service in ("dispatch", "tracker") and not settings.postgres:
         raise Misconfigured("name the database by --postgres or LASTWORD_POSTGRES")
-    serve = import_module(f"services.{service}.app").serve
+    serve = import_module(f"{MODULES[service]}.app").serve
     raise SystemExit(run_service(service, serve, {**os.environ, **to_environment(settings)}))

@@ -38,6 +38,7 @@ LASTWORD_SECRET_TWILIO_OTP_AUTH_TOKEN=... lastword up --no-sandbox
 @data_option
 @kafka_options
 @postgres_option
+@click.option("--no-health", is_flag=True, help="Do not steer by how accounts are doing.")
 @click.option("--no-sandbox", is_flag=True, help="Send by the real providers: needs their secrets.")
 @click.option(
     "--time-scale",
@@ -65,6 +66,7 @@ def up(
     kafka: str | None,
     properties: tuple[str, ...],
     postgres: str | None,
+    no_health: bool,
     no_sandbox: bool,
     time_scale: float | None,
     partitions: int,
@@ -90,6 +92,7 @@ def up(
         data=folder,
         settings=settings,
         sandbox=not no_sandbox,
+        health=not no_health,
         partitions=partitions,
         brokers=cast(Literal[1, 3], int(brokers)),
     )

@@ -73,7 +73,7 @@ def demo(folder: Path, report: Path, seed: int) -> None:
     catalogue = load_catalogue(_SHOP, time_scale=TIME_SCALE).catalogue
     scene = write_scene(seed)
     started = time.monotonic()
-    plan = Plan(data=folder, settings=settings)
+    plan = Plan(data=folder, settings=settings, health=False)
     stop_on_signals(_tell)
     with Supervisor(plan, tell=_tell) as up:
         _tell(f"all is up after {time.monotonic() - started:.0f} s")

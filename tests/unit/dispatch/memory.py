@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from services.core.events import NotificationClosed
+from services.core.events import AttemptStarted, Event, NotificationClosed
 from services.core.identifiers import AccountName, ClaimId
 from services.core.quota import Quota
 from services.core.topics import ATTEMPTS
@@ -78,5 +78,11 @@ class Memory:
 
     def told(self) -> Sequence[NotificationClosed]:
         """The verdicts that were published."""
-        events = [_CODEC.decode(record.value or b"") for record in self.log.records(ATTEMPTS)]
-        return [event for event in events if isinstance(event, NotificationClosed)]
+        return [event for event in self._published() if isinstance(event, NotificationClosed)]
+
+    def began(self) -> Sequence[AttemptStarted]:
+        """The starts that were published."""
+        return [event for event in self._published() if isinstance(event, AttemptStarted)]
+
+    def _published(self) -> Sequence[Event]:
+        return [_CODEC.decode(record.value or b"") for record in self.log.records(ATTEMPTS)]

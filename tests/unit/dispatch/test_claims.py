@@ -53,6 +53,15 @@ async def test_the_losers_of_a_grant_are_closed_with_it() -> None:
     assert len(memory.state.table) == 1
 
 
+async def test_a_start_says_whose_inbox_it_goes_to_and_what_it_was_steered_past() -> None:
+    memory = Memory()
+    steered = candidate("a", 1, legs=(replace(A_ALONE, address="ann@gmail.com"),))
+    steered.routed = replace(steered.routed, reason="steered past b: it delivers nothing")
+    await claims_of(memory, steered).claim(memory.state.table.choose(START, 10))
+    (start,) = memory.began()
+    assert (start.group, start.reason) == ("gmail", "steered past b: it delivers nothing")
+
+
 class _Mute:
     """A ledger whose first answer is lost."""
 

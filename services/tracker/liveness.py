@@ -8,10 +8,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from services.core.errors import Retryable
 from services.tracker.lookups import Lookups
 
-__all__ = ["Health"]
+__all__ = ["Liveness"]
 
 
-class Health:
+class Liveness:
     """``trouble`` answers None, or why the fold does not get on."""
 
     def __init__(self, lookups: Lookups, trouble: Callable[[], str | None]) -> None:
