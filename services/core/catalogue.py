@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from services.core.events import Channel
+from services.core.events import Channel, Success
 from services.core.identifiers import (
     AccountName,
     NotificationId,
@@ -106,6 +106,10 @@ class RouteLeg(msgspec.Struct, frozen=True, kw_only=True):
     prefer: Prefer = Prefer.LISTED
     #: how often each is the first, beside the others; empty: nothing is left to chance
     weights: Mapping[AccountName, int] = {}
+    #: what its provider has to say for the next leg not to have its turn
+    success: Success = Success.ACCEPTED
+    #: how long the receipt that says so may take; 0: none is awaited
+    within_ms: int = 0
 
 
 class NotificationType(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,6 +143,14 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
         """The types of which an unknown attempt may be repeated."""
         types = self.types.values()
         return frozenset(t.name for t in types if t.when_unknown is WhenUnknown.REPEAT)
+
+    @property
+    def awaiting(self) -> frozenset[TypeName]:
+        """The types of which some leg awaits its receipt, so that another may follow it."""
+        types = self.types.values()
+        return frozenset(
+            t.name for t in types if any(leg.success is not Success.ACCEPTED for leg in t.route)
+        )
 
 
 def quotas_of(catalogue: Catalogue) -> dict[AccountName, Quota]:

@@ -22,7 +22,7 @@ from services.core.catalogue import (
     WhenUnknown,
 )
 from services.core.errors import Misconfigured
-from services.core.events import Channel
+from services.core.events import Channel, Success
 from services.core.identifiers import AccountName, TypeName
 from services.core.quota import LENGTH_US, Per, Quota
 
@@ -66,6 +66,8 @@ class RawLeg(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     give_up_after: str | None = None
     prefer: Prefer = Prefer.LISTED
     weights: dict[str, int] = {}
+    success: Success = Success.ACCEPTED
+    within: str | None = None
 
 
 class RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,7 +224,20 @@ def _leg(
         give_up_after_ms=scale.optional_ms(raw.give_up_after, f"{where}.give_up_after"),
         prefer=raw.prefer,
         weights=_weights(raw, where),
+        success=raw.success,
+        within_ms=_within_ms(raw, where, scale),
     )
+
+
+def _within_ms(raw: RawLeg, where: str, scale: _Scale) -> int:
+    """How long its receipt is awaited; 0: it is not."""
+    awaits = raw.success is not Success.ACCEPTED
+    if awaits is (raw.within is None):
+        told = "how long may its receipt take? Write for example" if awaits else "only with"
+        raise Misconfigured(
+            f"{where}.within: {told} " + ('within = "2m"' if awaits else 'success = "delivered"')
+        )
+    return 0 if raw.within is None else scale.ms(raw.within, f"{where}.within")
 
 
 def _weights(raw: RawLeg, where: str) -> dict[AccountName, int]:

@@ -10,7 +10,7 @@ __all__ = ["catalogue_schema"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DURATION = "A duration: 90s, 15m, 1h30m."
-_DURATIONS = ("timeout", "settling", "jitter", "deadline", "give_up_after")
+_DURATIONS = ("timeout", "settling", "jitter", "deadline", "give_up_after", "within")
 #: what each field means, by its table
 _WORDS: dict[str, dict[str, str]] = {
     "RawCatalogue": {
@@ -49,6 +49,8 @@ _WORDS: dict[str, dict[str, str]] = {
         "prefer": "listed: in this order. cheapest: by price, in the country of a phone number.",
         "weights": "How often each account is the first, beside the others: main = 3, spare = 1.",
         "give_up_after": "How long none of them may work before the next leg has its turn.",
+        "success": "accepted, delivered or seen: with less, the next leg has its turn.",
+        "within": "How long the receipt that says delivered or seen may take.",
     },
 }
 

@@ -42,6 +42,7 @@ __all__ = [
     "ReceiptKind",
     "ReceiptReceived",
     "RecipientUpdated",
+    "Success",
 ]
 
 
@@ -50,6 +51,17 @@ class Channel(StrEnum):
 
     EMAIL = "email"
     SMS = "sms"
+
+
+class Success(StrEnum):
+    """When a leg has done what it is there for. Later ones take the earlier ones in."""
+
+    #: a provider took responsibility
+    ACCEPTED = "accepted"
+    #: its receipt says that the message arrived
+    DELIVERED = "delivered"
+    #: its receipt says that a person has seen it
+    SEEN = "seen"
 
 
 class CloseReason(StrEnum):
@@ -100,6 +112,10 @@ class Leg(Struct, frozen=True, kw_only=True):
     accounts: tuple[AccountName, ...]
     #: milliseconds to wait for an available account before the next leg; None: until the deadline
     give_up_after_ms: int | None = None
+    #: with less than this the next leg has its turn
+    success: Success = Success.ACCEPTED
+    #: milliseconds that the receipt may take; 0: none is awaited
+    within_ms: int = 0
 
 
 class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -159,6 +175,12 @@ class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     digest: str = ""
     #: whose inbox it goes to, or to which country: gmail, DE; empty: not known
     group: str = ""
+    #: its leg has succeeded only with this, which its receipt says
+    awaits: Success = Success.ACCEPTED
+    #: milliseconds that the receipt may take; 0: none is awaited
+    within_ms: int = 0
+    #: without it, another leg has its turn
+    falls_back: bool = False
 
 
 class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -174,6 +196,8 @@ class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     code: str = ""
     detail: str = ""
     provider_ref: str | None = None
+    #: its receipt decides what follows, and is waited for until then; None: it does not
+    awaits_until: datetime | None = None
 
 
 class NotificationClosed(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):

@@ -13,7 +13,13 @@ from msgspec import Struct
 
 from services.core.catalogue import Lane
 from services.core.errors import Retryable
-from services.core.events import Channel, CloseReason, NotificationRouted
+from services.core.events import (
+    Channel,
+    CloseReason,
+    NotificationRouted,
+    ReceiptKind,
+    Success,
+)
 from services.core.identifiers import (
     AccountName,
     ClaimId,
@@ -21,7 +27,7 @@ from services.core.identifiers import (
     Origin,
     SupersessionKey,
 )
-from services.core.outcomes import Outcome, OutcomeKind
+from services.core.outcomes import MAYBE_TAKEN, Outcome, OutcomeKind
 
 __all__ = [
     "GRACE_MS",
@@ -39,6 +45,7 @@ __all__ = [
     "Identity",
     "Ledger",
     "Parked",
+    "Receipt",
     "Resolution",
     "Settlement",
     "SettlementAnswer",
@@ -142,6 +149,21 @@ class Attempt(Struct, frozen=True, kw_only=True):
     provider_ref: str | None = None
     #: unknown, and reconciling has ended without an answer: a type that repeats may go on
     ended: bool = False
+    #: its leg has succeeded only with this, which its receipt says
+    awaits: Success = Success.ACCEPTED
+    #: how long that may take, from its settlement on, in milliseconds; never beyond the deadline
+    within_ms: int = 0
+    #: without it, another leg has its turn: the next attempt may be claimed
+    falls_back: bool = False
+    #: the receipt that says that its provider gave up; told only where attempts are told in a row
+    gave_up: str = ""
+
+    @property
+    def awaits_until(self) -> datetime | None:
+        """Until when its receipt is waited for; None: nothing follows from that, or not yet."""
+        if not self.within_ms or self.settled_at is None or self.outcome not in MAYBE_TAKEN:
+            return None
+        return self.settled_at + timedelta(milliseconds=self.within_ms)
 
 
 class ClaimRequest(Struct, frozen=True, kw_only=True):
@@ -181,6 +203,10 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     lane: Lane = Lane.NORMAL
     #: the type says that an unknown attempt may be repeated, once reconciling has ended
     repeats: bool = False
+    #: what its leg awaits, how long in milliseconds, and whether another leg is left after that
+    awaits: Success = Success.ACCEPTED
+    within_ms: int = 0
+    falls_back: bool = False
     #: when its record was first appended; None: not known
     requested_at: datetime | None = None
 
@@ -267,6 +293,21 @@ class Cancellation(Struct, frozen=True, kw_only=True):
     key: SupersessionKey
     origin: Origin
     id: NotificationId | None = None
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What a provider reported of an attempt, perhaps before the attempt was settled."""
+
+    id: NotificationId
+    attempt: int
+    #: whoever reports; of another account than the attempt's own it says nothing
+    account: AccountName
+    kind: ReceiptKind
+    code: str = ""
+
+    @property
+    def told(self) -> str:
+        return f"{self.kind} {self.code}".rstrip()
 
 
 class Finding(StrEnum):
@@ -429,6 +470,15 @@ class SweptLedger(Ledger, Protocol):
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
         """One answer a resolution, in order; a closing that follows is kept until announced."""
+        ...
+
+    async def receive(self, receipts: Sequence[Receipt]) -> Sequence[Closing]:
+        """Heed receipts of attempts that await one, in whatever order they come, and again.
+
+        One that says what the leg awaits closes its notification as sent, whichever attempt it is
+        of; one of the last attempt that says that the provider gave up lets the next leg have its
+        turn, or closes as failed where there is none. Those closings, kept until announced.
+        """
         ...
 
     async def unannounced(self, most: int) -> Sequence[Unannounced]:

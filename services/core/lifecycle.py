@@ -12,9 +12,11 @@ an acceptance other than its close, or a second verdict.
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import NewType, TypeAlias
 
+from services.core.awaiting import GAVE_UP, REACHED
 from services.core.errors import LastwordError
 from services.core.events import (
     AttemptSettled,
@@ -50,6 +52,8 @@ class Status(StrEnum):
     SENDING = "sending"
     #: an attempt may or may not have been taken
     UNKNOWN = "unknown"
+    #: a provider took responsibility, and its receipt decides what follows
+    AWAITING = "awaiting"
     #: a provider took responsibility
     SENT = "sent"
     DELIVERED = "delivered"
@@ -71,6 +75,7 @@ Fact: TypeAlias = AttemptStarted | AttemptSettled | NotificationClosed | Receipt
 Trigger = NewType("Trigger", str)
 
 _STARTED = Trigger("started")
+_AWAITED = Trigger("settled: accepted, receipt awaited")
 
 
 def _settled(kind: OutcomeKind) -> Trigger:
@@ -89,25 +94,8 @@ _TAKEN = {True: Status.SENT, False: Status.QUEUED, None: Status.UNKNOWN}
 _OUTCOMES = {_settled(kind): _TAKEN[rule.taken] for kind, rule in OUTCOMES.items()}
 _VERDICTS = {_closed(reason): Status(reason) for reason in CloseReason}
 _TAKEN_IT = {_receipt(kind): Status.SENT for kind in (ReceiptKind.ACCEPTED, ReceiptKind.SENT)}
-_ARRIVED = {
-    _receipt(kind): Status.DELIVERED
-    for kind in (
-        ReceiptKind.DELIVERED,
-        ReceiptKind.OPENED,
-        ReceiptKind.CLICKED,
-        ReceiptKind.COMPLAINED,
-        ReceiptKind.UNSUBSCRIBED,
-    )
-}
-_GAVE_UP = {
-    _receipt(kind): Status.BOUNCED
-    for kind in (
-        ReceiptKind.BOUNCED_HARD,
-        ReceiptKind.BOUNCED_SOFT,
-        ReceiptKind.FAILED,
-        ReceiptKind.EXPIRED,
-    )
-}
+_ARRIVED = {_receipt(kind): Status.DELIVERED for kind in REACHED}
+_GAVE_UP = {_receipt(kind): Status.BOUNCED for kind in GAVE_UP}
 _RECEIPTS = {**_TAKEN_IT, **_ARRIVED, **_GAVE_UP}
 
 #: what may be said of an attempt that nobody can tell the outcome of
@@ -126,9 +114,17 @@ _NOT_SENT = {
 #: what happens, in full knowledge
 COURSE: Mapping[Status, Mapping[Trigger, Status]] = {
     Status.QUEUED: {_STARTED: Status.SENDING, **_NOT_SENT},
-    Status.SENDING: _OUTCOMES,
+    Status.SENDING: {**_OUTCOMES, _AWAITED: Status.AWAITING},
     # started again only where the type says that repeating is better than never
     Status.UNKNOWN: {_STARTED: Status.SENDING, **_ANSWERS, **_RECEIPTS},
+    # the next leg has its turn without the receipt, or once it says that the provider gave up
+    Status.AWAITING: {
+        _STARTED: Status.SENDING,
+        _closed(CloseReason.SENT): Status.SENT,
+        _closed(CloseReason.FAILED): Status.FAILED,
+        **_ARRIVED,
+        **_GAVE_UP,
+    },
     Status.SENT: {_closed(CloseReason.SENT): Status.SENT, **_ARRIVED, **_GAVE_UP},
     Status.BOUNCED: _ARRIVED,
     Status.DELIVERED: {},  # a late bounce is a fact beside it, not a way back
@@ -142,7 +138,7 @@ COURSE: Mapping[Status, Mapping[Trigger, Status]] = {
     Status.DEAD_LETTERED: {},
 }
 
-_OPEN = (Status.QUEUED, Status.SENDING, Status.UNKNOWN)
+_OPEN = (Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.AWAITING)
 _WHILE_OPEN = {trigger: after for status in _OPEN for trigger, after in COURSE[status].items()}
 
 #: what may be seen, in partial knowledge
@@ -162,6 +158,8 @@ def trigger_of(fact: Fact) -> Trigger:
     match fact:
         case AttemptStarted():
             return _STARTED
+        case AttemptSettled(outcome=OutcomeKind.ACCEPTED, awaits_until=datetime()):
+            return _AWAITED
         case AttemptSettled(outcome=kind):
             return _settled(kind)
         case NotificationClosed(reason=reason):

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-__all__ = ["OUTCOMES", "Next", "Outcome", "OutcomeKind", "OutcomeRule", "fit"]
+__all__ = ["MAYBE_TAKEN", "OUTCOMES", "Next", "Outcome", "OutcomeKind", "OutcomeRule", "fit"]
 
 
 class OutcomeKind(StrEnum):
@@ -61,6 +61,9 @@ OUTCOMES: Mapping[OutcomeKind, OutcomeRule] = {
     OutcomeKind.UNKNOWN: OutcomeRule(None, False, Next.RECONCILE),
     OutcomeKind.VOIDED: OutcomeRule(False, False, Next.SAME_AGAIN),
 }
+
+#: the provider took it, or nobody can tell
+MAYBE_TAKEN = (OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED)
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -27,6 +27,9 @@ def started(attempt: Attempt) -> AttemptStarted:
         over_at=attempt.over_at,
         cost=attempt.cost,
         digest=attempt.digest,
+        awaits=attempt.awaits,
+        within_ms=attempt.within_ms,
+        falls_back=attempt.falls_back,
     )
 
 
@@ -45,6 +48,7 @@ def settled(attempt: Attempt) -> AttemptSettled:
         code=attempt.code,
         detail=attempt.detail,
         provider_ref=attempt.provider_ref,
+        awaits_until=attempt.awaits_until,
     )
 
 

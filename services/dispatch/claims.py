@@ -12,7 +12,7 @@ from services.core.ledger import Attempt, ClaimAnswer, ClaimRefused, ClaimReques
 from services.core.ports import Content
 from services.core.templates import RenderError, Templates
 from services.dispatch.closes import Closes
-from services.dispatch.decide import recall
+from services.dispatch.decide import falls_back, recall
 from services.dispatch.log import Outgoing, told
 from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Choice
@@ -137,6 +137,9 @@ class Claims:
             timeout_ms=self._accounts[choice.account].timeout_ms,
             reason=candidate.progress.why or candidate.routed.reason,
             repeats=candidate.routed.type in self._repeating,
+            awaits=candidate.leg.success,
+            within_ms=candidate.leg.within_ms,
+            falls_back=falls_back(candidate.routed.legs, candidate.progress),
             losers=tuple(loser.identity for loser in choice.losers),
             jitter_ms=self._state.jitters.measured_ms(choice.account),
             throttled=self._state.accounts.was_throttled(choice.account),
@@ -156,7 +159,7 @@ class Claims:
             case ClaimRefused.UNKNOWN:
                 pass
             case ClaimRefused.HISTORY:
-                candidate.progress = recall(candidate.routed.legs, answer.attempts)
+                candidate.go_on(recall(candidate.routed.legs, answer.attempts), self._state.now())
                 self._state.put_back(candidate)
             case ClaimRefused.BUSY:
                 until = answer.retry_at

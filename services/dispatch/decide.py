@@ -6,11 +6,11 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.core.events import CloseReason, Leg
+from services.core.events import CloseReason, Leg, Success
 from services.core.ledger import Attempt
-from services.core.outcomes import OUTCOMES, Next, Outcome, OutcomeKind
+from services.core.outcomes import MAYBE_TAKEN, OUTCOMES, Next, Outcome, OutcomeKind
 
-__all__ = ["Progress", "Step", "after", "next_leg", "recall", "verdict_with"]
+__all__ = ["Progress", "Step", "after", "falls_back", "next_leg", "recall", "verdict_with"]
 
 
 class Step(StrEnum):
@@ -18,7 +18,7 @@ class Step(StrEnum):
 
     #: it has its verdict
     DONE = "done"
-    #: it is unknown: the sweeper has it now
+    #: it is unknown, and the sweeper has it now; or its receipt is awaited
     PARK = "park"
     #: choose again; the progress says for which leg
     AGAIN = "again"
@@ -46,14 +46,29 @@ def next_leg(legs: Sequence[Leg], progress: Progress) -> int | None:
     return next((leg for leg in later if leg not in progress.refused), None)
 
 
+def without(legs: Sequence[Leg], progress: Progress, why: str) -> tuple[int | None, Progress]:
+    """The leg after this one, which is done with for good, and the progress on it."""
+    rest = replace(progress, why=why, failures=0, refused=progress.refused | {progress.leg})
+    leg = next_leg(legs, rest)
+    return leg, rest if leg is None else replace(rest, leg=leg)
+
+
+def falls_back(legs: Sequence[Leg], progress: Progress) -> bool:
+    """Whether another leg has its turn, should the receipt that this one awaits not come."""
+    awaits = legs[progress.leg].success is not Success.ACCEPTED
+    return awaits and without(legs, progress, "")[0] is not None
+
+
 def after(legs: Sequence[Leg], progress: Progress, outcome: Outcome) -> tuple[Step, Progress]:
     """The step and the progress after an attempt, which ``progress`` does not count yet."""
     made = progress.attempts + 1
     rule = OUTCOMES[outcome.kind]
     why = f"attempt {made}: {outcome.kind} {outcome.code}".rstrip()
     match rule.next:
-        case Next.CLOSE_SENT:
+        case Next.CLOSE_SENT if legs[progress.leg].success is Success.ACCEPTED:
             return Step.DONE, replace(progress, attempts=made)
+        case Next.CLOSE_SENT:
+            return Step.PARK, replace(progress, attempts=made)
         case Next.RECONCILE:
             return Step.PARK, replace(progress, attempts=made)
         case Next.SAME_AGAIN:
@@ -64,17 +79,8 @@ def after(legs: Sequence[Leg], progress: Progress, outcome: Outcome) -> tuple[St
             failures = progress.failures + 1
             return Step.AGAIN, replace(progress, attempts=made, failures=failures, why=why)
         case Next.NEXT_LEG:
-            refused = replace(
-                progress,
-                attempts=made,
-                why=why,
-                failures=0,
-                refused=progress.refused | {progress.leg},
-            )
-            leg = next_leg(legs, refused)
-            if leg is None:
-                return Step.DONE, refused
-            return Step.AGAIN, replace(refused, leg=leg)
+            leg, rest = without(legs, replace(progress, attempts=made), why)
+            return Step.DONE if leg is None else Step.AGAIN, rest
 
 
 def verdict_with(
@@ -88,9 +94,19 @@ def verdict_with(
 
 
 def recall(legs: Sequence[Leg], attempts: Sequence[Attempt]) -> Progress:
-    """The progress that the ledger's attempts amount to, for who did not make them."""
+    """The progress that the ledger's attempts amount to, for who did not make them.
+
+    Of one that awaited its receipt the ledger tells only when its leg is done with.
+    """
     progress = Progress()
     for attempt in attempts:
         outcome = Outcome(kind=attempt.outcome or OutcomeKind.VOIDED, code=attempt.code)
         _, progress = after(legs, replace(progress, leg=min(attempt.leg, len(legs) - 1)), outcome)
+        if attempt.falls_back and attempt.outcome in MAYBE_TAKEN:
+            _, progress = without(legs, progress, _without_receipt(attempt))
     return progress
+
+
+def _without_receipt(attempt: Attempt) -> str:
+    waited = f"not {attempt.awaits} within {attempt.within_ms / 1000:g} s"
+    return f"attempt {attempt.attempt}: {attempt.outcome}, then {attempt.gave_up or waited}"

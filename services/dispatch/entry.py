@@ -78,6 +78,12 @@ class Candidate:
         patience = self.leg.give_up_after_ms
         return None if patience is None else self.leg_since + patience / 1000
 
+    def go_on(self, progress: Progress, now: float) -> None:
+        """As far along as this: the patience of another leg begins now."""
+        if progress.leg != self.progress.leg:
+            self.leg_since = now
+        self.progress = progress
+
     def join(self, places: Iterable[Place]) -> list[Place]:
         """Take over these records, which repeat it; those that are done with already.
 

@@ -1,10 +1,10 @@
 """What would hold back its partition's offsets waits in the ledger instead.
 
-An unknown attempt may take half an hour to be reconciled, and what is to be sent next week has to
-wait. Such a notification is parked, under the partition that its proposal stood on, and its
-record is done with. Whoever has that partition when it may go on takes it up again, as if its
-record were read once more; only when what became of it is published is the row deleted. A crash at
-any point leaves the record, the row, or both.
+An unknown attempt may take half an hour to be reconciled, a receipt as long as its leg allows, and
+what is to be sent next week has to wait. Such a notification is parked, under the partition that
+its proposal stood on, and its record is done with. Whoever has that partition when it may go on
+takes it up again, as if its record were read once more; only when what became of it is published is
+the row deleted. A crash at any point leaves the record, the row, or both.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Parking:
         self._codec = codec
 
     async def park(self, candidates: Sequence[Candidate]) -> None:
-        """These are unknown, and that is published; or it is too early for them.
+        """These are unknown or await their receipt, and that is published; or it is too early.
 
         One whose partition has gone meanwhile is left to the next owner, who reads its record. If
         that is this process, and it does so while others are being parked, this one is not done

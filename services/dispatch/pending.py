@@ -371,8 +371,7 @@ class PendingTable:
         if self._accounts.healthy(candidate.leg.accounts):
             return False
         why = f"{candidate.leg.channel} gave up: none of its accounts was available"
-        candidate.progress = replace(candidate.progress, leg=leg, failures=0, why=why)
-        candidate.leg_since = now
+        candidate.go_on(replace(candidate.progress, leg=leg, failures=0, why=why), now)
         return True
 
     def _take(self, candidate: Candidate, account: AccountName) -> Choice:

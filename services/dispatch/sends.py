@@ -126,8 +126,8 @@ class Sends:
         answers = await state.asked(lambda: state.ledger.settle(settlements))
         await state.log.publish([event for answer in answers for event in _published(answer)])
         steps = [self._follow(*each) for each in zip(batch, answers, strict=True)]
-        unknown = [each for each, step in zip(batch, steps, strict=True) if step is Step.PARK]
-        await self._parking.park([landed.flight.candidate for landed in unknown])
+        waiting = [each for each, step in zip(batch, steps, strict=True) if step is Step.PARK]
+        await self._parking.park([landed.flight.candidate for landed in waiting])
 
     def _settlement(self, landed: _Landed) -> Settlement:
         candidate = landed.flight.candidate
@@ -145,15 +145,13 @@ class Sends:
         """What the table does next with it; one to be parked is still in it."""
         candidate, state = landed.flight.candidate, self._state
         legs = candidate.routed.legs
-        before = candidate.progress
-        step, candidate.progress = after(legs, before, _as_held(landed.outcome, answer))
+        step, progress = after(legs, candidate.progress, _as_held(landed.outcome, answer))
+        candidate.go_on(progress, state.now())
         if answer.closing is not None or step is Step.DONE:
             state.finish([candidate])
             return Step.DONE
         if step is Step.PARK:
             return step
-        if candidate.progress.leg != before.leg:
-            candidate.leg_since = state.now()
         # every account of the leg is tried at once; only then it waits
         rounds = candidate.progress.failures - len(candidate.leg.accounts) + 1
         state.put_back(candidate, backoff_s(rounds, state.jitter()) if rounds > 0 else 0.0)

@@ -181,6 +181,8 @@ def _legs(
                 address=way.address,
                 accounts=accounts,
                 give_up_after_ms=way.leg.give_up_after_ms,
+                success=way.leg.success,
+                within_ms=way.leg.within_ms,
             )
         )
     return tuple(legs), all_passed

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 
-from services.core.events import CloseReason
 from services.core.identifiers import AccountName, NotificationId, Origin
 from services.core.ledger import (
     GRACE_MS,
@@ -21,6 +20,7 @@ from services.core.ledger import (
     Closing,
     Identity,
     Parked,
+    Receipt,
     Resolution,
     Settlement,
     SettlementAnswer,
@@ -38,7 +38,6 @@ from services.runtime.ledger.memory_ends import Ending
 from services.runtime.ledger.memory_parked import Parking
 from services.runtime.ledger.memory_past import Restoring
 from services.runtime.ledger.memory_rows import (
-    TAKEN_BEFORE,
     NotificationRow,
     Rows,
     Version,
@@ -156,6 +155,10 @@ class MemoryLedger:
         now = self._decided_at()
         return [self._ending.resolve_one(resolution, now) for resolution in resolutions]
 
+    async def receive(self, receipts: Sequence[Receipt]) -> Sequence[Closing]:
+        """Heed receipts of attempts that await one; the closings that follow."""
+        return self._ending.receive(receipts, self._decided_at())
+
     async def abandon(self, most: int) -> Sequence[Attempt]:
         """Call open attempts unknown that nobody can still be sending; those attempts."""
         now = self._decided_at()
@@ -165,9 +168,7 @@ class MemoryLedger:
         over.sort(key=lambda a: (over_at(a), a.id))
         rows = [self.rows.notifications[a.id] for a in over[:most]]
         for row in rows:
-            self.rows.standing(row, now)
-            if row.taken and row.closing is None:
-                self.rows.put(row, CloseReason.SENT, TAKEN_BEFORE, None, now, resolves=True)
+            self._ending.abandon(row, now)
         ends = [row.last for row in rows]
         return [end for end in ends if end is not None and end.outcome is OutcomeKind.UNKNOWN]
 
@@ -175,7 +176,11 @@ class MemoryLedger:
         """Unknown attempts of what has no verdict yet; oldest first."""
         rows = self.rows.notifications
         found = self.rows.attempts(
-            lambda a: a.outcome is OutcomeKind.UNKNOWN and rows[a.id].closing is None
+            lambda a: (
+                a.outcome is OutcomeKind.UNKNOWN
+                and rows[a.id].closing is None
+                and not (a.falls_back and self.rows.receipts.has(a))
+            )
         )
         found.sort(key=lambda a: (a.settled_at, a.id, a.attempt))
         return [Unresolved(identity=_identity(rows[a.id]), attempt=a) for a in found[:most]]
@@ -186,7 +191,7 @@ class MemoryLedger:
         told = [(row.closing, row) for row in rows if row.closing is not None]
         told.sort(key=lambda each: (each[0].at, each[0].id))
         return [
-            Unannounced(closing=closing, attempts=tuple(row.attempts))
+            Unannounced(closing=closing, attempts=self.rows.receipts.told(row.attempts))
             for closing, row in told[:most]
         ]
 
@@ -214,7 +219,8 @@ class MemoryLedger:
         ]
         for name in idle[:most]:
             del keys[name]
-        return len(ended[:most]) + len(idle[:most])
+        old = self.rows.receipts.purge(before, most)
+        return len(ended[:most]) + len(idle[:most]) + old
 
     # -- a ledger that was set back ---------------------------------------------------------------
 

@@ -6,7 +6,7 @@ the fold dies of something that waiting does not mend, the process ends with it.
 
 import asyncio
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 
@@ -34,9 +34,11 @@ from services.runtime.settings import Settings
 from services.tracker.access import Keys
 from services.tracker.asking import HttpAsker
 from services.tracker.folding import Folding
+from services.tracker.heeding import Heed, LedgerHeed
 from services.tracker.liveness import Liveness
 from services.tracker.looking import Looks
 from services.tracker.lookups import Lookups
+from services.tracker.patience import Patience
 from services.tracker.problems import as_problems
 from services.tracker.queries import Queries
 from services.tracker.reading import READ, Reading
@@ -96,7 +98,8 @@ async def _serve(
         watching = asyncio.create_task(Watch(settings.kafka).run())
         stack.push_async_callback(_cancelled, watching)
         halt = threading.Event()
-        folding = _folding(settings, log, loaded, codec, producer, halt)
+        heed = partial(LedgerHeed, ledger, asyncio.get_running_loop())
+        folding = _folding(settings, log, loaded, codec, producer, heed, halt)
         fold = asyncio.create_task(asyncio.to_thread(folding.run))
         stack.push_async_callback(_ended, fold, halt)
         routes = [
@@ -168,6 +171,7 @@ def _folding(
     loaded: LoadedCatalogue,
     codec: Codec,
     producer: LogProducer,
+    heed: Callable[[Patience], Heed],
     halt: threading.Event,
 ) -> Folding:
     return Folding(
@@ -176,6 +180,7 @@ def _folding(
         topic_ids={topic: log.ids[topic] for topic in READ},
         reading=Reading(codec, loaded.catalogue, loaded.rules, log.partitions),
         producer=producer,
+        heed=heed,
         stop=halt,
     )
 

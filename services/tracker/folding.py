@@ -4,7 +4,7 @@ Kafka's own offsets are committed for the sake of tools that watch lag, now and 
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from services.core.errors import Retryable
@@ -16,6 +16,7 @@ from services.runtime.logs import get_logger
 from services.runtime.producer import LogProducer
 from services.tracker.connections import Reconnecting
 from services.tracker.consuming import PlacedConsumer
+from services.tracker.heeding import Heed
 from services.tracker.intake import Intake
 from services.tracker.outlet import LogOutlet
 from services.tracker.patience import Patience, Stopped
@@ -40,6 +41,7 @@ class Folding:
         topic_ids: Mapping[str, str],
         reading: Reading,
         producer: LogProducer,
+        heed: Callable[[Patience], Heed],
         stop: threading.Event,
     ) -> None:
         """``topic_ids``: of the topics to read, and of no others."""
@@ -49,7 +51,14 @@ class Folding:
         self._patience = Patience(stop)
         self._connection = Reconnecting(dsn)
         outlet = LogOutlet(producer, reading.codec, self._patience)
-        self._intake = Intake(self._connection, topic_ids, reading, outlet, self._patience)
+        self._intake = Intake(
+            self._connection,
+            topic_ids,
+            reading,
+            outlet,
+            self._patience,
+            heed=heed(self._patience),
+        )
         self._left = True
         self._told_at = 0.0
 

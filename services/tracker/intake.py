@@ -16,6 +16,7 @@ from services.core.record import Record
 from services.runtime.consumer import Partition, next_offsets
 from services.runtime.logs import get_logger
 from services.tracker.entries import Entry, identity, what
+from services.tracker.heeding import Heed, receipts_in
 from services.tracker.outlet import Letter, Outlet
 from services.tracker.patience import Trying
 from services.tracker.reading import Reading
@@ -47,6 +48,7 @@ class Intake:
         outlet: Outlet,
         patience: Trying,
         *,
+        heed: Heed = lambda _: None,
         schema: str = LIVE,
     ) -> None:
         """``connected``: an open connection, made anew where it was lost."""
@@ -55,6 +57,7 @@ class Intake:
         self._reading = reading
         self._outlet = outlet
         self._patience = patience
+        self._heed = heed
         self._schema = schema
         #: the next offset to fold of each partition that is ours
         self.positions: MutableMapping[Partition, int] = {}
@@ -118,6 +121,8 @@ class Intake:
             # acknowledged before the offsets move; a crash in between buries them once more
             self._outlet.bury([*letters, *found])
 
+        if receipts := receipts_in(entries):
+            self._heed(receipts)
         batch = Batch(entries=entries, moves=self._moves(records))
         states = apply(self._connected(), batch, bury, schema=self._schema)
         self.positions.update(next_offsets(records))

@@ -65,13 +65,16 @@ def finding_on(
     repeats: bool,
     now: datetime,
 ) -> Resolution | None:
-    """What is known of an unknown attempt by now; None: wait on."""
+    """What is known of an unknown attempt by now; None: wait on.
+
+    Where another leg has its turn without a receipt, nothing ends but by that.
+    """
     if receipt is not None:
         return _resolution(attempt, Finding.TAKEN, f"its receipt came: {receipt}")
     if looked is not None and looked.answer is Lookup.FOUND:
         known_as = f" as {looked.provider_ref}" if looked.provider_ref else ""
         return _resolution(attempt, Finding.TAKEN, f"a look-up found it{known_as}")
-    if attempt.ended or not _is_over(attempt, looked, settling, now):
+    if attempt.falls_back or attempt.ended or not _is_over(attempt, looked, settling, now):
         return None
     waited = round((now - _since(attempt)).total_seconds())
     asked = looked is not None and looked.answer is not None

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.core.catalogue import Lane
-from services.core.events import Channel, CloseReason
+from services.core.events import Channel, CloseReason, ReceiptKind, Success
 from services.core.identifiers import AccountName, ClaimId, NotificationId, SupersessionKey
 from services.core.ledger import (
     Cancellation,
@@ -22,6 +22,7 @@ from services.core.ledger import (
     Finding,
     Identity,
     Parked,
+    Receipt,
     Resolution,
     Settlement,
     SweptLedger,
@@ -43,6 +44,8 @@ QUOTAS = {
     _LIMITED: Quota(limits={Per.SECOND: 3, Per.MINUTE: 7}, shared=True),
     _SLOW: Quota(limits={Per.MINUTE: 20}, shared=True, jitter_us=2_000_000),
 }
+#: how long a leg awaits its receipt
+_WITHIN_MS = 6_000
 LIFETIME = timedelta(seconds=30)
 
 
@@ -89,6 +92,8 @@ class OneClaim(Struct, frozen=True):
     lane: Lane = Lane.NORMAL
     ready_ms: int = 50
     repeats: bool = False
+    awaits: Success = Success.ACCEPTED
+    falls_back: bool = False
     #: how long ago its record was appended, in seconds
     age_s: int | None = None
     jitter_ms: int = 0
@@ -117,6 +122,9 @@ class OneClaim(Struct, frozen=True):
             throttled=self.throttled,
             ask=self.ask,
             repeats=self.repeats,
+            awaits=self.awaits,
+            within_ms=0 if self.awaits is Success.ACCEPTED else _WITHIN_MS,
+            falls_back=self.falls_back and self.awaits is not Success.ACCEPTED,
             requested_at=None if self.age_s is None else now - timedelta(seconds=self.age_s),
             deadline=now + timedelta(milliseconds=self.deadline_ms),
             lease_ms=self.lease_ms,
@@ -259,6 +267,20 @@ class Purges(Struct, frozen=True):
         return await world.ledger.purge(1_000)
 
 
+class Receives(Struct, frozen=True):
+    """Receipts of attempts by number, from whichever account; an attempt may never have been."""
+
+    each: tuple[tuple[int, int, AccountName, ReceiptKind], ...]
+
+    async def run(self, world: World) -> object:
+        return await world.ledger.receive(
+            [
+                Receipt(id=_id(who), attempt=attempt, account=account, kind=kind, code="c")
+                for who, attempt, account, kind in self.each
+            ]
+        )
+
+
 class Sweeps(Struct, frozen=True):
     """What the sweeper asks, up to so many."""
 
@@ -285,7 +307,17 @@ class Passes(Struct, frozen=True):
 
 
 Step: TypeAlias = (
-    Claims | Settles | Closes | Cancels | Resolves | Sweeps | Parks | Resumes | Purges | Passes
+    Claims
+    | Settles
+    | Closes
+    | Cancels
+    | Resolves
+    | Receives
+    | Sweeps
+    | Parks
+    | Resumes
+    | Purges
+    | Passes
 )
 
 
@@ -312,6 +344,8 @@ _ONE_CLAIM = st.builds(
     throttled=_mostly(False, True),
     ask=_mostly(1, 2, 3),
     repeats=st.booleans(),
+    awaits=_mostly(Success.ACCEPTED, Success.DELIVERED),
+    falls_back=st.booleans(),
     age_s=_mostly(None, 0, 20, 30),
     again=st.none() | st.none() | st.integers(0, 3),
 )
@@ -325,6 +359,8 @@ _RECENT = st.integers(0, 5)
 _KIND = st.sampled_from(
     [*OutcomeKind, OutcomeKind.UNAVAILABLE] + [OutcomeKind.ACCEPTED, OutcomeKind.UNKNOWN] * 3
 )
+_MAYBE_TAKEN = st.sampled_from([OutcomeKind.ACCEPTED] * 4 + [OutcomeKind.UNKNOWN] * 2) | _KIND
+_NUMBER, _OF = _mostly(1, 2, 3), _mostly(ACCOUNT, _LIMITED)
 _NEWER = st.none() | st.none() | st.tuples(_WHO, _BODIES)
 _SETTLES = st.builds(
     Settles, _some(st.tuples(_RECENT, _KIND, _mostly(None, CloseReason.FAILED), _NEWER))
@@ -332,6 +368,10 @@ _SETTLES = st.builds(
 _WINNER = st.none() | st.tuples(_WHO, _mostly(0, 7), _BODIES)
 _VERDICTS = st.tuples(_WHO, st.sampled_from(CloseReason), _WINNER, st.booleans(), _BODIES)
 _CANCELS = st.tuples(st.integers(0, 1), st.integers(8, 13), st.none() | _WHO | _WHO)
+_KINDS = st.sampled_from(
+    [ReceiptKind.SENT, ReceiptKind.DELIVERED, ReceiptKind.OPENED, ReceiptKind.BOUNCED_HARD]
+)
+_RECEIPT = st.tuples(_WHO, _mostly(1, 2, 3), _mostly(ACCOUNT, _LIMITED), _KINDS)
 _STEP: st.SearchStrategy[Step] = st.one_of(
     *[st.builds(Claims, _some(_ONE_CLAIM))] * 4,
     *[_SETTLES] * 3,
@@ -345,6 +385,7 @@ _STEP: st.SearchStrategy[Step] = st.one_of(
         st.sampled_from([1, 10]),
         _mostly((), (0, 1), (2,)),
     ),
+    st.builds(Receives, _some(_RECEIPT)),
     st.builds(Purges),
     st.builds(Sweeps, st.sampled_from([1, 10]), st.booleans()),
     st.builds(Passes, st.sampled_from([1, 15, 499, 500, 1_000, 5_000, 6_000, 6_001, 31_000])),
@@ -370,6 +411,28 @@ def _repeated(draw: st.DrawFn) -> list[Step]:
 
 
 @st.composite
+def _awaiting(draw: st.DrawFn) -> list[Step]:
+    """Legs that await their receipts, which chance alone hardly comes to."""
+    who = draw(_WHO)
+    receipt = st.builds(Receives, _some(st.tuples(st.just(who), _NUMBER, _OF, _KINDS)))
+    between = st.lists(
+        receipt | st.just(Passes(_WITHIN_MS)) | st.just(Parks(((who, 0, None),))) | _STEP,
+        max_size=3,
+    )
+    steps: list[Step] = []
+    for falls_back in draw(st.sampled_from([(True, True), (True, False), (False,)])):
+        awaits = draw(st.sampled_from([Success.DELIVERED, Success.SEEN]))
+        steps += [
+            Claims((OneClaim(who, awaits=awaits, falls_back=falls_back),)),
+            *draw(st.lists(receipt, max_size=1)),
+            Settles(((0, draw(_MAYBE_TAKEN), draw(_mostly(None, CloseReason.FAILED)), None),)),
+            *draw(between),
+        ]
+    steps += [Claims((OneClaim(who),)), *draw(between), Resumes((0,), 10), Sweeps(10, True)]
+    return steps
+
+
+@st.composite
 def _outdone(draw: st.DrawFn) -> list[Step]:
     """One is to end for a newer one of its key, of which something may be known."""
     who = draw(st.integers(0, 3))
@@ -391,7 +454,7 @@ def _outdone(draw: st.DrawFn) -> list[Step]:
 
 
 STEPS: st.SearchStrategy[Sequence[Step]] = st.lists(
-    st.one_of(*[_STEP.map(lambda step: [step])] * 8, _repeated(), _outdone()),
+    st.one_of(*[_STEP.map(lambda step: [step])] * 8, _repeated(), _awaiting(), _outdone()),
     min_size=3,
     max_size=40,
 ).map(lambda parts: [step for part in parts for step in part])

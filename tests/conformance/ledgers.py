@@ -9,7 +9,7 @@ from uuid import UUID
 
 import psycopg
 
-from services.core.events import Channel, CloseReason
+from services.core.events import Channel, CloseReason, Success
 from services.core.identifiers import (
     AccountName,
     ClaimId,
@@ -132,7 +132,16 @@ class _Memory:
 
 
 #: what of the tables a copy brings back
-_TABLES = ("notifications", "keys", "attempts", "accounts", "cells", "offsets", "parked")
+_TABLES = (
+    "notifications",
+    "keys",
+    "attempts",
+    "accounts",
+    "cells",
+    "offsets",
+    "parked",
+    "receipts",
+)
 
 
 class _Postgres:
@@ -227,6 +236,9 @@ def request(
     timeout_ms: int = 1_000,
     account: AccountName = ACCOUNT,
     repeats: bool = False,
+    awaits: Success = Success.ACCEPTED,
+    within_ms: int = 0,
+    falls_back: bool = False,
     age: timedelta = timedelta(),
 ) -> ClaimRequest:
     """A claim of ``who``, whose deadline is some seconds from now."""
@@ -242,6 +254,9 @@ def request(
         timeout_ms=timeout_ms,
         losers=losers,
         repeats=repeats,
+        awaits=awaits,
+        within_ms=within_ms,
+        falls_back=falls_back,
         requested_at=bench.hands.now() - age,
     )
 

@@ -15,6 +15,7 @@ from services.core.ledger import (
     ClaimRequest,
     Closing,
     Parked,
+    Receipt,
     Resolution,
     Settlement,
     SettlementAnswer,
@@ -300,6 +301,14 @@ class NetworkLedger:
             return answers
 
         return await self._call(resolve)
+
+    async def receive(self, receipts: Sequence[Receipt]) -> Sequence[Closing]:
+        def receive() -> Sequence[Closing]:
+            closings = at_once(self._ledger.receive(receipts))
+            self._oracle.received(receipts, closings)
+            return closings
+
+        return await self._call(receive)
 
     async def abandon(self, most: int) -> Sequence[Attempt]:
         def abandon() -> Sequence[Attempt]:

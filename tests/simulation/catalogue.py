@@ -19,6 +19,7 @@ __all__ = [
     "LIMITED",
     "LOADED",
     "NOTE",
+    "NUDGE",
     "RESET",
     "SCARCE",
     "TEXTS",
@@ -35,6 +36,8 @@ ALERT = TypeName("alert")
 CODE = TypeName("code")
 #: every one counts, in batches, on another lane
 NOTE = TypeName("note")
+#: goes on by email where its text did not arrive, and has failed where neither did
+NUDGE = TypeName("nudge")
 
 _CATALOGUE = parse_catalogue(
     {
@@ -72,6 +75,26 @@ _CATALOGUE = parse_catalogue(
                 "deadline": "15s",
                 "route": [{"channel": "email", "accounts": ["b"]}],
             },
+            NUDGE: {
+                "lane": "critical",
+                "deadline": "20s",
+                "route": [
+                    {
+                        "channel": "sms",
+                        "accounts": ["s"],
+                        "give_up_after": "2s",
+                        "success": "delivered",
+                        "within": "2s",
+                    },
+                    {
+                        "channel": "email",
+                        "accounts": ["a", "b"],
+                        "give_up_after": "3s",
+                        "success": "delivered",
+                        "within": "3s",
+                    },
+                ],
+            },
         },
     },
     version="simulated",
@@ -85,11 +108,15 @@ _TEXTS = {
         (ALERT, Channel.SMS),
         (CODE, Channel.SMS),
         (NOTE, Channel.EMAIL),
+        (NUDGE, Channel.SMS),
+        (NUDGE, Channel.EMAIL),
     )
     for part in ((Part.SUBJECT, Part.TEXT) if channel is Channel.EMAIL else (Part.TEXT,))
 }
 _TEMPLATES = Templates(_TEXTS)
-_SCHEMAS: dict[TypeName, object] = {type: {"type": "object"} for type in (RESET, ALERT, CODE, NOTE)}
+_SCHEMAS: dict[TypeName, object] = {
+    type: {"type": "object"} for type in (RESET, ALERT, CODE, NOTE, NUDGE)
+}
 
 
 class _RememberingRules(Rules):

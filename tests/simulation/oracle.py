@@ -12,6 +12,7 @@ from math import inf
 
 import msgspec
 
+from services.core.awaiting import GAVE_UP, LEVELS, level_of
 from services.core.catalogue import Catalogue, Lane
 from services.core.errors import PoisonEvent
 from services.core.events import (
@@ -21,6 +22,7 @@ from services.core.events import (
     NotificationClosed,
     NotificationRouted,
     ReceiptReceived,
+    Success,
 )
 from services.core.identifiers import AccountName, NotificationId, Origin, id_from_origin, type_of
 from services.core.ledger import (
@@ -29,6 +31,7 @@ from services.core.ledger import (
     ClaimRequest,
     Closing,
     Finding,
+    Receipt,
     Resolution,
     SettlementAnswer,
     Verdict,
@@ -115,6 +118,10 @@ class Shot(msgspec.Struct):
     dropped: bool = False
     #: the ledger was set back to before it
     forgotten: bool = False
+    #: what its leg awaits, until when, and whether another leg has its turn without it
+    awaits: Success = Success.ACCEPTED
+    awaits_until: float = inf
+    falls_back: bool = False
 
     @property
     def may_be_taken(self) -> bool:
@@ -160,6 +167,10 @@ class Oracle(Watch):
         self.told: dict[tuple[NotificationId, int], OutcomeKind] = {}
         #: attempts that reconciling has ended for, to be repeated
         self.ended: set[tuple[NotificationId, int]] = set()
+        #: attempts of which the log says that their provider gave up
+        self.came_back: set[tuple[NotificationId, int]] = set()
+        #: how far attempts have come, as the ledger has heard
+        self.heard: dict[tuple[NotificationId, int], int] = defaultdict(int)
         #: when the first receipt of an attempt was appended
         self.receipts: dict[tuple[NotificationId, int], float] = {}
         self._was_parked: set[NotificationId] = set()
@@ -281,6 +292,8 @@ class Oracle(Watch):
         if isinstance(event, ReceiptReceived):
             place = (event.notification_id, event.attempt)
             self.receipts.setdefault(place, self._now())
+            if event.kind in GAVE_UP:
+                self.came_back.add(place)
             self.say(f"receipt: attempt {place[1]} of {self.name(place[0])} {event.kind}")
 
     def _proposal(self, record: Record) -> None:
@@ -374,6 +387,8 @@ class Oracle(Watch):
             send_by,
             send_by + timeout_ms / 1000,
             opens_at=_seconds(attempt.opens_at),
+            awaits=attempt.awaits,
+            falls_back=attempt.falls_back,
         )
         self.say(f"granted {self.name(attempt.id)} attempt {attempt.attempt} on {attempt.account}")
         self._may_be_granted(shot, attempt.attempt)
@@ -405,7 +420,7 @@ class Oracle(Watch):
                 continue
             if other.id == shot.id:
                 safe = other.outcome in _REFUSALS and not other.may_be_taken
-                if not safe and place not in self.ended:
+                if not safe and place not in self.ended and not self._is_past(other, place):
                     self.blame("I2", f"attempt {number} of {name} though one may have been taken")
             elif other.key == shot.key and other.outcome is None and self._now() < other.over_at:
                 self.blame("I5", f"{name} is claimed while {self.name(other.id)} is open")
@@ -416,6 +431,14 @@ class Oracle(Watch):
             self.blame("I1", f"{name} is claimed after its cancel")
         if shot.send_by > asked.deadline + 0.001:
             self.blame("I4", f"the lease of {name} outlives its deadline")
+
+    def _is_past(self, shot: Shot, place: tuple[NotificationId, int]) -> bool:
+        """Its leg awaited its receipt, and another may have its turn by now."""
+        if not shot.falls_back or shot.outcome is None:
+            return False
+        if self.heard[place] >= LEVELS[shot.awaits]:
+            self.blame("I2", f"another follows attempt {place[1]} of {self.name(place[0])}, come")
+        return place in self.came_back or self._now() >= shot.awaits_until - _TICK_S
 
     def _newer(self, asked: Asked, *, claimed_only: bool = False) -> NotificationId | None:
         """A newer one of its key that was claimed or closed."""
@@ -439,6 +462,7 @@ class Oracle(Watch):
         for place, shot in self.shots.items():
             shot.forgotten = True
             shot.outcome = self.told.get(place)
+        self.heard.clear()
         self.past_closings |= self.closings
         self.closings = {id: held for id, held in self.closings.items() if id in self.published}
 
@@ -482,6 +506,9 @@ class Oracle(Watch):
         if shot.outcome is not None:
             self.blame("I2", f"{name} was {shot.outcome}, and is {attempt.outcome}")
         shot.outcome = attempt.outcome
+        if attempt.awaits_until is not None:
+            deadline = self.asked[attempt.id].deadline if attempt.id in self.asked else inf
+            shot.awaits_until = min(_seconds(attempt.awaits_until), deadline)
         self.counts[f"settled {attempt.outcome}"] += 1
         if shot.outcome is OutcomeKind.UNKNOWN and self._had_time(shot):
             self.blame("§5", f"{name} is unknown, and was never begun by whoever lives")
@@ -528,6 +555,16 @@ class Oracle(Watch):
         type = type_of(attempt.key)
         if attempt.ended and type not in REPEATING:
             self.blame("I2", f"{name} is to be repeated, which {type} does not say")
+
+    def received(self, receipts: Sequence[Receipt], closings: Sequence[Closing]) -> None:
+        """It has heard these."""
+        for one in receipts:
+            place = (one.id, one.attempt)
+            self.heard[place] = max(self.heard[place], level_of(one.kind))
+        for closing in closings:
+            self.say(f"by its receipt: {self.name(closing.id)} {closing.detail}")
+            self.counts[f"by its receipt: {closing.reason}"] += 1
+        self.closed(closings)
 
     def parked(self, ids: Sequence[NotificationId]) -> None:
         """It keeps these."""
@@ -598,9 +635,15 @@ class Oracle(Watch):
         elif reason is CloseReason.UNKNOWN:
             if not any(shot.outcome is OutcomeKind.UNKNOWN for shot in shots):
                 self.blame("I1", f"{name} is closed as unknown, and nothing of it is")
-        elif any(shot.may_be_taken for shot in shots):
+        elif any(shot.may_be_taken and not self._failed(shot, reason) for shot in shots):
             self.blame("I1", f"{name} is closed as {reason}, and may have been taken")
         self._reason_is_true(closing, asked)
+
+    def _failed(self, shot: Shot, reason: CloseReason) -> bool:
+        """It is said to have failed because its provider, which took it, gave up."""
+        places = [place for place, other in self.shots.items() if other is shot]
+        awaited = shot.awaits is not Success.ACCEPTED
+        return reason is CloseReason.FAILED and awaited and places[0] in self.came_back
 
     def _reason_is_true(self, closing: Closing, asked: Asked) -> None:
         name = self.name(asked.id)
@@ -694,10 +737,13 @@ class Oracle(Watch):
             self.blame("I1", f"{name} is taken, and it is closed as {closing.reason}")
 
     def _may_be_repeated(self, shipment: Shipment) -> bool:
-        """All of its attempts but the last were given up, as its type says."""
+        """After all of its attempts but the last another may follow, as its type says."""
         numbers = [number for id, number in self.shots if id == shipment.id]
         taken = [number for number in numbers if self.shots[(shipment.id, number)].taken]
-        return all((shipment.id, number) in self.ended for number in taken[:-1])
+        return all(
+            (shipment.id, number) in self.ended or self.shots[(shipment.id, number)].falls_back
+            for number in taken[:-1]
+        )
 
     def dropped(self, account: AccountName, shipment: Shipment) -> None:
         self.say(f"dropped: attempt {shipment.attempt} of {self.name(shipment.id)} by {account}")
@@ -754,6 +800,7 @@ class Oracle(Watch):
         last, asked = self.last_shot(id), self.asked.get(id)
         is_unknown = last is not None and last.outcome is OutcomeKind.UNKNOWN
         waits = asked is not None and asked.not_before > 0
+        waits |= any(shot.awaits_until < inf for shot in self.shots.values() if shot.id == id)
         return id in self._was_parked and (is_unknown or self._was_ended(id) or waits)
 
     def _was_ended(self, id: NotificationId) -> bool:

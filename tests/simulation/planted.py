@@ -45,6 +45,7 @@ from tests.simulation.adapters import MemoryReceipts
 from tests.simulation.planted_ledger import LEDGER_BUGS
 from tests.simulation.planted_log import LOG_BUGS, LOG_SCENES
 from tests.simulation.planted_quota import QUOTA_BUGS
+from tests.simulation.planted_receipts import RECEIPT_BUGS, RECEIPT_SCENES
 from tests.simulation.play import lives
 from tests.simulation.scenes import receipt_unread, repeat_where_room_is_short
 
@@ -443,6 +444,7 @@ _SCENES: Mapping[str, Callable[[], None]] = {
     "repeat_before_the_receipts_are_read": receipt_unread,
     "believe_whoever_says_that_it_is_newer": repeat_where_room_is_short,
     **LOG_SCENES,
+    **RECEIPT_SCENES,
 }
 BUGS: Mapping[str, Bug] = (
     {
@@ -483,4 +485,5 @@ BUGS: Mapping[str, Bug] = (
     | dict(LEDGER_BUGS)
     | dict(LOG_BUGS)
     | dict(QUOTA_BUGS)
+    | dict(RECEIPT_BUGS)
 )

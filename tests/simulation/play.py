@@ -68,7 +68,9 @@ def play(seed: int, *, trace: bool = False) -> Life:
     # of a chance of its own: a life in which nobody waits is as it would be without
     times = Dice(f"times {seed}")
     later = times if times.maybe(0.3) else None
-    deeds = write_story(dice, crowded=loaded is not LOADED, later=later)
+    receipts = Dice(f"awaited {seed}")
+    awaited = receipts if receipts.maybe(0.3) else None
+    deeds = write_story(dice, crowded=loaded is not LOADED, later=later, awaited=awaited)
     # what was charged long ago counts only where a window is long, and is lost only if set back
     weather = draw_weather(dice, set_backs=0.5 if loaded is SCARCE else 0.15)
     world = World(

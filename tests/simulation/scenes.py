@@ -5,13 +5,22 @@ from services.core.events import CloseReason, ReceiptKind
 from services.core.identifiers import AccountName
 from services.core.topics import requested
 from services.runtime.producer import OutRecord
-from tests.simulation.catalogue import ALERT
+from tests.simulation.catalogue import ALERT, NUDGE
 from tests.simulation.play import receipt_of
 from tests.simulation.scene import Scene
 from tests.simulation.story import asks
 from tests.simulation.vendors import SETTLING_S, Fate, Shipment
 
-__all__ = ["contradicting_key", "receipt_unread", "repeat_where_room_is_short", "topic_made_anew"]
+__all__ = [
+    "contradicting_key",
+    "every_leg_came_back",
+    "leg_without_receipt",
+    "receipt_overtakes",
+    "receipt_unread",
+    "repeat_where_room_is_short",
+    "report",
+    "topic_made_anew",
+]
 
 
 def contradicting_key() -> None:
@@ -79,3 +88,40 @@ def receipt_unread() -> None:
         scene.append(receipt_of(scene.world, AccountName("b"), shipment, ReceiptKind.DELIVERED))
         scene.run(10)
     assert scene.sent("A") == 1
+
+
+def leg_without_receipt() -> None:
+    """No receipt comes of either leg: each is tried once."""
+    with Scene() as scene:
+        scene.tell(asks("u", "A", type=NUDGE))
+        scene.run(15)
+    accounts = [shot.account for shot in scene.shots("A") if shot.taken]
+    assert (accounts, scene.ended("A")) == (["s", "a"], CloseReason.SENT)
+
+
+def receipt_overtakes() -> None:
+    """A receipt that is heard of before the reply to its send."""
+    with Scene() as scene:
+        scene.on("taken: attempt 1 of A", lambda: report(scene, ReceiptKind.DELIVERED))
+        scene.world.vendors.thinks_s = 0.6
+        scene.tell(asks("u", "A", type=NUDGE))
+        scene.run(6)
+    assert (scene.sent("A"), scene.ended("A")) == (1, CloseReason.SENT)
+
+
+def every_leg_came_back() -> None:
+    """Both providers gave up."""
+    with Scene() as scene:
+        scene.tell(asks("u", "A", type=NUDGE))
+        for attempt in (1, 2):
+            scene.until(f"published: A attempt {attempt} accepted")
+            report(scene, ReceiptKind.BOUNCED_HARD, attempt)
+    assert scene.ended("A") is CloseReason.FAILED
+
+
+def report(scene: Scene, kind: ReceiptKind, attempt: int = 1, name: str = "A") -> None:
+    """The provider of that attempt says so now."""
+    id = asks("u", name).id
+    assert id is not None
+    account = scene.shots(name)[attempt - 1].account
+    scene.append(receipt_of(scene.world, account, Shipment(id, attempt, "hello"), kind))

@@ -13,7 +13,7 @@ from services.core.identifiers import NotificationId, TypeName, supersession_key
 from services.core.partitioner import partition_of
 from services.core.topics import requested
 from services.runtime.producer import OutRecord
-from tests.simulation.catalogue import ALERT, CODE, LOADED, NOTE, RESET
+from tests.simulation.catalogue import ALERT, CODE, LOADED, NOTE, NUDGE, RESET
 from tests.simulation.codec import CODEC
 from tests.simulation.dice import Dice
 from tests.simulation.oracle import START
@@ -42,6 +42,7 @@ def asks(
     type: TypeName = RESET,
     at: float = 0.0,
     phone: bool = True,
+    email: bool = True,
     with_id: bool = True,
     words: str = "hello",
     send_at: float | None = None,
@@ -51,7 +52,9 @@ def asks(
     ``send_at``: not before this, in seconds of the life.
     """
     id = NotificationId(UUID(int=abs(hash_of(name)))) if with_id else None
-    to = Addresses(email=f"{user}@example.test", phone="+15550001111" if phone else None)
+    to = Addresses(
+        email=f"{user}@example.test" if email else None, phone="+15550001111" if phone else None
+    )
     event = NotificationRequested(
         user=user,
         type=type,
@@ -80,17 +83,21 @@ def hash_of(name: str) -> int:
     return int.from_bytes(name.encode().rjust(16, b"\1")[-16:], "big")
 
 
-def write_story(dice: Dice, *, crowded: bool = False, later: Dice | None = None) -> list[Deed]:
+def write_story(
+    dice: Dice, *, crowded: bool = False, later: Dice | None = None, awaited: Dice | None = None
+) -> list[Deed]:
     """Two to six requests of one to three keys, and what else happens to those keys.
 
     ``crowded``: with a campaign, and a larger one. ``later``: some wait for a time of their own, by
-    its chance.
+    its chance. ``awaited``: some await their receipts, by its chance.
     """
     users = [f"u{number}" for number in range(dice.whole(1, 3))]
     deeds = _campaign(dice, 7 if crowded else 4) if crowded or dice.maybe(0.3) else []
     spread = dice.one_of((0.2, 2.0, _LASTS_S))
     for number in range(dice.whole(2, 6)):
         type = dice.one_of((RESET, RESET, ALERT, CODE, NOTE))
+        if awaited and awaited.maybe(0.6):
+            type = NUDGE
         at = dice.between(0.0, spread)
         deeds.append(
             asks(

@@ -23,6 +23,7 @@ from services.runtime.memory_ledger import MemoryLedger
 from services.runtime.settings import MOST_PENDING
 from services.runtime.source import Ownership, RecordSource
 from services.tracker.entries import Entry
+from services.tracker.heeding import receipts_in
 from services.tracker.looking import Looks
 from services.tracker.reading import Reading
 from services.tracker.reconciling import settling_times
@@ -262,6 +263,7 @@ class World:
                 task.cancel()
 
     async def _fold(self, service: Service) -> None:
+        ledger = NetworkLedger(service.name, self.network, self.ledger, self.oracle)
         while True:
             await asyncio.sleep(max(0.0, self.fold_held_until - self.loop.time()))
             before = dict(self.tables.offsets)
@@ -280,6 +282,8 @@ class World:
             }
             apply = partial(self.tables.apply, entries, places, records)
             try:
+                if receipts := receipts_in(entries):
+                    await ledger.receive(receipts)
                 await self.network.call(service.name, LEDGER, partial(_or_stale, apply))
             except (Retryable, StaleOffsets):
                 await asyncio.sleep(0.1)

@@ -48,6 +48,8 @@ def _of(kind: inspect.Type) -> st.SearchStrategy[object]:
             return st.uuids()
         case inspect.DateTimeType():
             return _times
+        case inspect.BoolType():
+            return st.booleans()
         case inspect.IntType():
             return _numbers
         case inspect.FloatType():

@@ -39,6 +39,8 @@ def avro_of(kind: inspect.Type, known: set[str]) -> Json:
             return {"type": "string", "logicalType": "uuid"}
         case inspect.DateTimeType():
             return {"type": "long", "logicalType": "timestamp-micros"}
+        case inspect.BoolType():
+            return "boolean"
         case inspect.IntType():
             return "long"
         case inspect.FloatType():

@@ -20,6 +20,7 @@ from services.core.ledger import (
 )
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Cell, Cells, Later, Quota, Want
+from services.runtime.ledger.memory_receipts import Awaited, told_by_receipt
 from services.runtime.ledger.memory_rows import EPOCH, TAKEN_BEFORE, NotificationRow, Rows, us
 
 __all__ = ["Claiming"]
@@ -62,7 +63,7 @@ class Claiming:
             closings = () if dead is None else (dead,)
             return replace(answer, refused=ClaimRefused.CONFLICT, closings=closings)
         if row.closing is not None:
-            return _refused_closed(answer, row)
+            return self._refused_closed(answer, row)
         row.know_body(request.identity.digest)
         last = row.last
         # open under this very claim id: its maker had no answer, so it cannot have begun
@@ -74,7 +75,7 @@ class Claiming:
         asks = self._rows.asks.get(request.claim_id, 1)
         if last is not None and (now < last.send_by or request.ask <= asks):
             self._rows.asks[request.claim_id] = max(asks, request.ask)
-            return _granted(answer, row, now)
+            return self._granted(answer, row, now)
         return self._decide(row, request, answer, now, own=last)
 
     def _claim_next(
@@ -85,12 +86,25 @@ class Claiming:
         last = row.last
         if row.taken and standing != "busy":
             self._rows.put(row, CloseReason.SENT, TAKEN_BEFORE, None, now)
-            return _refused_closed(answer, row)
+            return self._refused_closed(answer, row)
+        if self._is_spent(row, now):
+            return self._refused_closed(answer, row)
         repeats = request.repeats and last is not None and last.ended
         if standing == OutcomeKind.ACCEPTED or (standing == OutcomeKind.UNKNOWN and not repeats):
-            attempts = tuple(row.attempts)
+            attempts = self._rows.receipts.told(row.attempts)
             return replace(answer, refused=ClaimRefused.UNKNOWN, attempts=attempts)
         return self._decide(row, request, answer, now, own=None)
+
+    def _is_spent(self, row: NotificationRow, now: datetime) -> bool:
+        """Whether its last attempt leaves no leg, or needs none: then it is closed."""
+        last = row.last
+        if last is None:
+            return False
+        if self._rows.awaited(row, last, now) is Awaited.REACHED:
+            self._rows.put(row, CloseReason.SENT, told_by_receipt(last), None, now)
+        elif not last.falls_back and self._rows.receipts.is_past(last, row.deadline, now):
+            self._rows.put(row, CloseReason.FAILED, "", None, now)
+        return row.closing is not None
 
     def _decide(
         self,
@@ -107,7 +121,7 @@ class Claiming:
         if busy_until is not None:
             answer = replace(answer, refused=ClaimRefused.BUSY, retry_at=busy_until)
         elif own is None and len(row.attempts) + 1 != request.attempt:
-            attempts = tuple(row.attempts)
+            attempts = self._rows.receipts.told(row.attempts)
             return replace(answer, refused=ClaimRefused.HISTORY, attempts=attempts)
         else:
             stop = self._instead(row, request, now)
@@ -117,7 +131,7 @@ class Claiming:
             self._rows.end(row, own, _NEVER_BEGUN, now)
         if stop is not None:
             self._rows.put(row, stop.reason, stop.detail, stop.winner, now)
-            return _refused_closed(answer, row)
+            return self._refused_closed(answer, row)
         return answer
 
     def _busy_until(
@@ -167,7 +181,7 @@ class Claiming:
             send_by = min(send_by, EPOCH + cell.closes_us * _US)
         self._open(row, request, now, opens_at, send_by, own)
         losers = self._close_losers(row, request.losers, now)
-        return replace(_granted(answer, row, now), closings=losers)
+        return replace(self._granted(answer, row, now), closings=losers)
 
     def _cell(self, request: ClaimRequest, send_by: datetime, now: datetime) -> Cell | Later | None:
         quota = self._quotas.get(request.account)
@@ -212,6 +226,9 @@ class Claiming:
             over_at=send_by + request.timeout_ms * _MS,
             sequence=self._rows.sequence,
             reason=request.reason,
+            awaits=request.awaits,
+            within_ms=request.within_ms,
+            falls_back=request.falls_back,
         )
         if own is None:
             row.deadline = row.within(request.deadline)
@@ -241,27 +258,26 @@ class Claiming:
                 closings.append(row.closing)
         return tuple(closings)
 
+    def _granted(self, answer: ClaimAnswer, row: NotificationRow, now: datetime) -> ClaimAnswer:
+        attempts, attempt = tuple(row.attempts), row.attempts[-1]
+        if attempt.attempt > 1:
+            attempts = self._rows.receipts.told(attempts)
+        answer = replace(
+            answer, attempts=attempts, lease_left_ms=max(0, (attempt.send_by - now) // _MS)
+        )
+        if attempt.opens_at is None:
+            return answer
+        return replace(
+            answer,
+            opens_in_ms=max(0, (attempt.opens_at - now) // _US) / 1000,
+            closes_in_ms=max(0, (attempt.send_by - now) // _US) / 1000,
+        )
 
-def _granted(answer: ClaimAnswer, row: NotificationRow, now: datetime) -> ClaimAnswer:
-    attempts = tuple(row.attempts)
-    attempt = attempts[-1]
-    answer = replace(
-        answer, attempts=attempts, lease_left_ms=max(0, (attempt.send_by - now) // _MS)
-    )
-    if attempt.opens_at is None:
-        return answer
-    return replace(
-        answer,
-        opens_in_ms=max(0, (attempt.opens_at - now) // _US) / 1000,
-        closes_in_ms=max(0, (attempt.send_by - now) // _US) / 1000,
-    )
-
-
-def _refused_closed(answer: ClaimAnswer, row: NotificationRow) -> ClaimAnswer:
-    assert row.closing is not None
-    return replace(
-        answer,
-        refused=ClaimRefused.CLOSED,
-        closings=(row.closing,),
-        attempts=tuple(row.attempts),
-    )
+    def _refused_closed(self, answer: ClaimAnswer, row: NotificationRow) -> ClaimAnswer:
+        assert row.closing is not None
+        return replace(
+            answer,
+            refused=ClaimRefused.CLOSED,
+            closings=(row.closing,),
+            attempts=self._rows.receipts.told(row.attempts),
+        )

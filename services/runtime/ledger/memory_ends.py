@@ -1,27 +1,30 @@
 """Settling, closing, cancelling and resolving in the ledger in memory: ``4_settle.sql``."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from services.core.events import CloseReason
-from services.core.identifiers import ClaimId
+from services.core.events import CloseReason, Success
+from services.core.identifiers import ClaimId, NotificationId
 from services.core.ledger import (
     Attempt,
     Cancellation,
     Closing,
     Finding,
     Identity,
+    Receipt,
     Resolution,
     Settlement,
     SettlementAnswer,
     Verdict,
 )
 from services.core.outcomes import OutcomeKind
+from services.runtime.ledger.memory_receipts import Awaited, told_by_receipt
 from services.runtime.ledger.memory_rows import TAKEN_BEFORE, KeyRow, NotificationRow, Rows
 
 __all__ = ["Ending"]
 
 _RESOLUTIONS = (CloseReason.SENT, CloseReason.FAILED, CloseReason.UNKNOWN)
-_UNKNOWN = OutcomeKind.UNKNOWN
+_UNKNOWN, _ACCEPTED = OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED
 
 
 class Ending:
@@ -37,9 +40,13 @@ class Ending:
         row, attempt = found
         if attempt.outcome is None:
             self._note_newer(row, settlement.newer)
-            self._rows.end(row, attempt, settlement.outcome, now)
-            self._close_settled(row, settlement, now)
-        elif attempt.outcome is _UNKNOWN and settlement.outcome.kind is OutcomeKind.ACCEPTED:
+            attempt = self._rows.end(row, attempt, settlement.outcome, now)
+            self._close_settled(row, attempt, settlement, now)
+        elif attempt.outcome is not _UNKNOWN or settlement.outcome.kind is not _ACCEPTED:
+            pass
+        elif attempt.falls_back:
+            self._rows.receipts.note_taken(attempt, now)
+        else:
             # its record was done with when it became unknown, so this is kept until it is told
             self._prove_taken(row, attempt, settlement.verdict_detail, now, resolves=True)
         return self._answer(settlement.claim_id)
@@ -49,10 +56,13 @@ class Ending:
         if newer is not None and known is not None and not self._rows.conflict(known, newer):
             self._rows.note_newer(row, known)
 
-    def _close_settled(self, row: NotificationRow, settlement: Settlement, now: datetime) -> None:
+    def _close_settled(
+        self, row: NotificationRow, attempt: Attempt, settlement: Settlement, now: datetime
+    ) -> None:
         """The verdict that an attempt's end brings, if it does.
 
-        What was let go because it was in flight says so.
+        What was let go because it was in flight says so; where a receipt is awaited, it may have
+        come already.
         """
         kind = settlement.outcome.kind
         cancelled, detail = self._rows.cancelled(row), settlement.verdict_detail
@@ -60,14 +70,65 @@ class Ending:
             return
         if row.taken:
             self._rows.put(row, CloseReason.SENT, TAKEN_BEFORE, None, now)
-        elif kind is OutcomeKind.ACCEPTED and cancelled is not None:
+        elif kind is _UNKNOWN:
+            self._heed(row, attempt, now, resolves=False)
+        elif kind is _ACCEPTED and cancelled is not None:
             self._rows.put(row, CloseReason.SENT, f"in flight when {cancelled}", None, now)
-        elif kind is OutcomeKind.ACCEPTED:
+        elif kind is _ACCEPTED and attempt.awaits is not Success.ACCEPTED:
+            self._heed(row, attempt, now, resolves=False)
+        elif kind is _ACCEPTED:
             self._rows.put(row, CloseReason.SENT, detail, None, now)
-        elif kind is not _UNKNOWN and settlement.verdict is not None:
+        elif settlement.verdict is not None:
             self._rows.put(row, settlement.verdict, detail, None, now)
-        elif kind is not _UNKNOWN and cancelled is not None:
+        elif cancelled is not None:
             self._rows.put(row, CloseReason.CANCELLED, f"{cancelled}, and not taken", None, now)
+
+    def receive(self, receipts: Sequence[Receipt], now: datetime) -> list[Closing]:
+        """Heed them; the closings that follow. Of attempts that await none nothing is kept."""
+        heard = [one for one in receipts if self._may_be_awaited(one)]
+        for one in heard:
+            self._rows.receipts.put(one, now)
+        places = sorted({(one.id, one.attempt) for one in heard})
+        told = [self._heed_one(id, number, now) for id, number in places]
+        return [closing for closing in told if closing is not None]
+
+    def _heed_one(self, id: NotificationId, number: int, now: datetime) -> Closing | None:
+        row = self._rows.notifications.get(id)
+        if row is None or row.closing is not None or not 0 < number <= len(row.attempts):
+            return None
+        self._heed(row, row.attempts[number - 1], now, resolves=True)
+        return self._rows.notifications[id].closing
+
+    def _may_be_awaited(self, receipt: Receipt) -> bool:
+        row = self._rows.notifications.get(receipt.id)
+        if row is None or not 0 < receipt.attempt <= len(row.attempts):
+            return True
+        return row.attempts[receipt.attempt - 1].awaits is not Success.ACCEPTED
+
+    def abandon(self, row: NotificationRow, now: datetime) -> None:
+        """Its last attempt is over, if it was open: what is known by then decides."""
+        self._rows.standing(row, now)
+        last = row.last
+        if last is None or last.outcome is not _UNKNOWN or row.closing is not None:
+            return
+        if row.taken:
+            self._rows.put(row, CloseReason.SENT, TAKEN_BEFORE, None, now, resolves=True)
+        else:
+            self._heed(row, last, now, resolves=True)
+
+    def _heed(
+        self, row: NotificationRow, attempt: Attempt, now: datetime, *, resolves: bool
+    ) -> None:
+        """What the receipt of an attempt that is settled makes of its notification."""
+        state, is_last = self._rows.awaited(row, attempt, now), attempt is row.last
+        if row.closing is not None:
+            return
+        if state is Awaited.REACHED:
+            self._prove_taken(row, attempt, told_by_receipt(attempt), now, resolves=resolves)
+        elif state is Awaited.BOUNCED and is_last and not attempt.falls_back:
+            self._rows.put(row, CloseReason.FAILED, "", None, now, resolves=resolves)
+        elif state is Awaited.BOUNCED and is_last and row.id in self._rows.parked:
+            self._rows.parked[row.id].due_at = now
 
     def _prove_taken(
         self, row: NotificationRow, attempt: Attempt, detail: str, now: datetime, *, resolves: bool
@@ -94,7 +155,11 @@ class Ending:
             attempt = row.attempts[-1]
         if attempt.outcome is not _UNKNOWN or row.closing is not None:
             return self._answer(resolution.claim_id)
-        if resolution.finding is Finding.TAKEN:
+        if attempt.falls_back:
+            # nothing found: the end of its wait decides
+            if resolution.finding is Finding.TAKEN:
+                self._rows.receipts.note_taken(attempt, now)
+        elif resolution.finding is Finding.TAKEN:
             self._prove_taken(row, attempt, resolution.detail, now, resolves=True)
         elif is_last and not (resolution.repeats and self._rows.let_repeat(row, attempt, now)):
             reason, detail = CloseReason.UNKNOWN, resolution.detail

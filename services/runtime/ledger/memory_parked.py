@@ -67,11 +67,21 @@ class Parking:
             self._rows.parked.pop(id, None)
 
     def _due_at(self, one: Parked, now: datetime) -> datetime | None:
+        awaited = self._awaited(one.id, now)
+        if awaited is not None:
+            return awaited
         if self._reconciles(one.id):
             return None
         if one.not_before is None or not self._is_to_wait(one):
             return now
         return max(now, one.not_before)
+
+    def _awaited(self, id: NotificationId, now: datetime) -> datetime | None:
+        """When it may go on because of a receipt; None where none is awaited."""
+        row = self._rows.notifications.get(id)
+        if row is None or row.closing is not None or row.last is None:
+            return None
+        return self._rows.receipts.due(row.last, row.deadline, now)
 
     def _is_to_wait(self, one: Parked) -> bool:
         """It is not to be sent before a time, and nothing has been decided against it yet."""

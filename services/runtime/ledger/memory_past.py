@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from services.core.events import AttemptSettled, AttemptStarted, CloseReason, NotificationClosed
+from services.core.events import (
+    AttemptSettled,
+    AttemptStarted,
+    CloseReason,
+    NotificationClosed,
+    Success,
+)
 from services.core.identifiers import AccountName, Origin
 from services.core.ledger import Attempt, Cancellation, Closing, Identity
 from services.core.outcomes import Outcome, OutcomeKind
@@ -63,7 +69,8 @@ class Restoring:
             kind=end.outcome, code=end.code, detail=end.detail, provider_ref=end.provider_ref
         )
         self._rows.end(row, attempt, outcome, end.at)
-        if outcome.kind is OutcomeKind.ACCEPTED and row.closing is None:
+        decides = outcome.kind is OutcomeKind.ACCEPTED and attempt.awaits is Success.ACCEPTED
+        if decides and row.closing is None:
             self._rows.put(row, CloseReason.SENT, "", None, end.at, resolves=True)
         return True
 
@@ -121,4 +128,7 @@ def _attempt(start: AttemptStarted, row: NotificationRow) -> Attempt:
         over_at=start.over_at or start.send_by,
         sequence=start.sequence,
         reason=start.reason,
+        awaits=start.awaits,
+        within_ms=start.within_ms,
+        falls_back=start.falls_back,
     )

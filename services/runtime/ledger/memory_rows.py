@@ -19,9 +19,10 @@ from services.core.identifiers import (
     id_from_origin,
 )
 from services.core.ledger import Attempt, Closing, Identity, Parked, Told
-from services.core.outcomes import Outcome, OutcomeKind
+from services.core.outcomes import MAYBE_TAKEN, Outcome, OutcomeKind
 from services.core.quota import Cells, Quota, Share
 from services.core.restoring import LogPartition
+from services.runtime.ledger.memory_receipts import Awaited, Receipts
 
 __all__ = [
     "EPOCH",
@@ -41,7 +42,6 @@ Version = tuple[int, int]
 #: older than any
 OLDEST: Version = (-1, -1)
 TAKEN_BEFORE = "an earlier attempt was taken"
-_MAYBE_TAKEN = (OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED)
 _VANISHED = Outcome(kind=OutcomeKind.UNKNOWN, detail="its sender vanished")
 _TELL_WHAT_BECAME_OF_IT = (CloseReason.SENT, CloseReason.UNKNOWN)
 _GONE = -1
@@ -135,6 +135,7 @@ class Rows(Struct, kw_only=True):
     shares: dict[AccountName, Share] = field(default_factory=dict)
     offsets: dict[LogPartition, int] = field(default_factory=dict)
     parked: dict[NotificationId, ParkedRow] = field(default_factory=dict)
+    receipts: Receipts = field(default_factory=Receipts)
     sequence: int = 0
 
     def know_topics(self, topics: Mapping[str, str]) -> None:
@@ -232,7 +233,13 @@ class Rows(Struct, kw_only=True):
             return "busy"
         if last.outcome is None:
             last = self.end(row, last, _VANISHED, now)
-        return last.outcome if last.outcome in _MAYBE_TAKEN else None
+        stands = last.outcome in MAYBE_TAKEN
+        stands = stands and not self.receipts.is_past(last, row.deadline, now)
+        return last.outcome if stands else None
+
+    def awaited(self, row: NotificationRow, attempt: Attempt, now: datetime) -> Awaited | None:
+        """How it stands with the receipt of one of its attempts."""
+        return self.receipts.awaited(attempt, row.deadline, now)
 
     def end(
         self, row: NotificationRow, attempt: Attempt, outcome: Outcome, now: datetime
@@ -278,14 +285,12 @@ class Rows(Struct, kw_only=True):
     ) -> None:
         """Give it its verdict. A dead letter was never a valid version, so it raises no floor.
 
-        An attempt that nobody can tell the outcome of makes every verdict unknown, but for one that
-        says what became of it. What was let go because it was in flight when a newer one came says
-        so, and names it.
+        What was taken, or may have been, makes another of a verdict which does not say so. What was
+        let go because it was in flight when a newer one came says that, and names it.
         """
-        doubtful = not resolves and reason not in _TELL_WHAT_BECAME_OF_IT
-        doubtful &= any(attempt.outcome is OutcomeKind.UNKNOWN for attempt in row.attempts)
-        told = CloseReason.UNKNOWN if doubtful else reason
-        detail = f"an attempt may have been taken; {detail}" if doubtful else detail
+        told = reason
+        if reason is not CloseReason.SENT:
+            told, detail = self.receipts.in_truth(row.attempts, reason, detail, resolves=resolves)
         if told in _TELL_WHAT_BECAME_OF_IT and winner is None and row.newer is not None:
             winner = row.newer
             detail = "; ".join(filter(None, (detail, "in flight when a newer one came")))

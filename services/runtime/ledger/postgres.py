@@ -18,6 +18,7 @@ import psycopg
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from services.core.awaiting import GAVE_UP, level_of
 from services.core.errors import Retryable
 from services.core.events import AttemptStarted, NotificationClosed
 from services.core.identifiers import AccountName, NotificationId, Origin, id_from_origin
@@ -34,6 +35,7 @@ from services.core.ledger import (
     Closing,
     Identity,
     Parked,
+    Receipt,
     Resolution,
     Settlement,
     SettlementAnswer,
@@ -201,6 +203,20 @@ class PostgresLedger:
     async def unresolved(self, most: int) -> Sequence[Unresolved]:
         """Unknown attempts of what has no verdict yet; oldest first."""
         return await self._rows("unresolved", Unresolved, most)
+
+    async def receive(self, receipts: Sequence[Receipt]) -> Sequence[Closing]:
+        """Heed receipts of attempts that await one; the closings that follow."""
+        bodies = [
+            {
+                "id": str(one.id),
+                "attempt": one.attempt,
+                "account": one.account,
+                "reached": level_of(one.kind),
+                "gave_up": one.told if one.kind in GAVE_UP else "",
+            }
+            for one in receipts
+        ]
+        return await self._rows("receive", Closing, _json(bodies))
 
     async def unannounced(self, most: int) -> Sequence[Unannounced]:
         """Verdicts that resolved unknown attempts, until ``announce``."""

@@ -106,8 +106,11 @@ $$;
 
 CREATE OR REPLACE FUNCTION ledger.attempts_of(n ledger.notifications) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
-    SELECT coalesce(jsonb_agg(ledger.as_json(a, n) ORDER BY a.attempt), '[]')
-    FROM ledger.attempts a WHERE a.id = n.id;
+    SELECT coalesce(jsonb_agg(ledger.as_json(a, n)
+        || jsonb_build_object('gave_up', coalesce(r.gave_up, '')) ORDER BY a.attempt), '[]')
+    FROM ledger.attempts a
+    LEFT JOIN ledger.receipts r ON r.id = a.id AND r.attempt = a.attempt AND r.account = a.account
+    WHERE a.id = n.id;
 $$;
 
 CREATE OR REPLACE FUNCTION ledger.notification(p_id uuid) RETURNS ledger.notifications
@@ -123,9 +126,9 @@ LANGUAGE sql AS $$
 $$;
 
 -- Give a locked notification its verdict, and raise its key's floor. A dead letter was never a valid
--- version of its key, so it raises nothing. An attempt that nobody can tell the outcome of makes
--- every verdict unknown, but for one that says what became of it. What was let go because it was in
--- flight when a newer one came says so, and names it.
+-- version of its key, so it raises nothing. What was taken, or may have been, makes another of a
+-- verdict which does not say so. What was let go because it was in flight when a newer one came says
+-- that, and names it.
 CREATE OR REPLACE FUNCTION ledger.put_closing(
     n ledger.notifications, p_reason text, p_detail text, p_winner uuid, p_at timestamptz,
     resolves boolean DEFAULT false
@@ -133,10 +136,8 @@ CREATE OR REPLACE FUNCTION ledger.put_closing(
 DECLARE
     w ledger.notifications;
 BEGIN
-    IF n.attempts > 0 AND NOT resolves AND p_reason NOT IN ('sent', 'unknown')
-       AND EXISTS (SELECT FROM ledger.attempts a WHERE a.id = n.id AND a.outcome = 'unknown') THEN
-        p_reason := 'unknown';
-        p_detail := 'an attempt may have been taken; ' || p_detail;
+    IF n.attempts > 0 AND p_reason <> 'sent' THEN
+        SELECT * INTO p_reason, p_detail FROM ledger.in_truth(n, resolves, p_reason, p_detail);
     END IF;
     IF p_reason IN ('sent', 'unknown') AND p_winner IS NULL AND n.newer IS NOT NULL THEN
         p_winner := n.newer;
@@ -184,10 +185,10 @@ BEGIN
         RETURN 'busy';
     END IF;
     IF a.outcome IS NULL THEN
-        PERFORM ledger.put_outcome(a, 'unknown', '', 'its sender vanished', NULL, p_now);
-        RETURN 'unknown';
+        a := ledger.put_outcome(a, 'unknown', '', 'its sender vanished', NULL, p_now);
     END IF;
-    RETURN CASE WHEN a.outcome IN ('unknown', 'accepted') THEN a.outcome END;
+    RETURN CASE WHEN a.outcome IN ('unknown', 'accepted') AND NOT ledger.is_past(a, n, p_now)
+                THEN a.outcome END;
 END $$;
 
 -- How a notification was cancelled, or null.

@@ -1,6 +1,6 @@
 -- claim: requests as [{claim_id, identity, attempt, leg, channel, account, deadline, lease_ms,
--- timeout_ms, ask, ready_ms, cost, lane, repeats, requested_at, reason, losers: [identity]}]; an answer a
--- request, in order. terms: {margin_ms, longest_lease_ms, lifetime_ms, quotas: {account: quota}}.
+-- timeout_ms, ask, ready_ms, cost, lane, repeats, awaits, within_ms, falls_back, requested_at, reason,
+-- losers: [identity]}]; an answer a request, in order. terms: {margin_ms, longest_lease_ms, lifetime_ms, quotas: {account: quota}}.
 CREATE OR REPLACE FUNCTION ledger.claim(requests jsonb, terms jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -68,9 +68,18 @@ CREATE OR REPLACE FUNCTION ledger.claim_next(
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
     standing text := ledger.standing(n, now);
+    verdict text;
+    detail text;
 BEGIN
     IF n.taken AND standing IS DISTINCT FROM 'busy' THEN
         n := ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now);
+        RETURN ledger.refuse_closed(n);
+    END IF;
+    IF last.awaits <> 'accepted' THEN
+        SELECT * INTO verdict, detail FROM ledger.spent(n, now);
+    END IF;
+    IF verdict IS NOT NULL THEN
+        n := ledger.put_closing(n, verdict, detail, NULL, now);
         RETURN ledger.refuse_closed(n);
     END IF;
     IF standing = 'accepted'
@@ -179,10 +188,12 @@ BEGIN
         WHERE t.id = n.id AND t.attempt = n.attempts RETURNING * INTO a;
     ELSE
         INSERT INTO ledger.attempts (id, attempt, claim_id, key, leg, channel, account,
-            reason, cost, claimed_at, opens_at, send_by, over_at, sequence, asks)
+            reason, cost, claimed_at, opens_at, send_by, over_at, sequence, asks, awaits,
+            within_ms, falls_back)
         VALUES (n.id, n.attempts + 1, (r ->> 'claim_id')::uuid, n.key, (r ->> 'leg')::integer,
             r ->> 'channel', r ->> 'account', r ->> 'reason', (r ->> 'cost')::integer, now,
-            a.opens_at, a.send_by, a.over_at, nextval('ledger.grants'), (r ->> 'ask')::integer)
+            a.opens_at, a.send_by, a.over_at, nextval('ledger.grants'), (r ->> 'ask')::integer,
+            r ->> 'awaits', (r ->> 'within_ms')::bigint, (r ->> 'falls_back')::boolean)
         RETURNING * INTO a;
         UPDATE ledger.notifications SET attempts = n.attempts + 1,
             deadline = least((r ->> 'deadline')::timestamptz, n.deadline) WHERE id = n.id;

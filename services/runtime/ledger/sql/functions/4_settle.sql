@@ -47,8 +47,10 @@ BEGIN
     IF a.outcome IS NULL THEN
         a := ledger.put_outcome(a, kind, coalesce(s -> 'outcome' ->> 'code', ''),
             coalesce(s -> 'outcome' ->> 'detail', ''), s -> 'outcome' ->> 'provider_ref', now);
-        n := ledger.close_settled(n, kind, s ->> 'verdict',
+        n := ledger.close_settled(n, a, s ->> 'verdict',
                                   coalesce(s ->> 'verdict_detail', ''), now);
+    ELSIF a.outcome = 'unknown' AND kind = 'accepted' AND a.falls_back THEN
+        PERFORM ledger.note_taken(a, now);
     ELSIF a.outcome = 'unknown' AND kind = 'accepted' THEN
         -- its record was done with when it became unknown, so this is kept until it is told
         n := ledger.prove_taken(n, a, coalesce(s ->> 'verdict_detail', ''), now, true);
@@ -62,9 +64,9 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 
 -- The verdict that an attempt's end brings, if it does. What was let go because it was in flight
--- says so.
+-- says so; where a receipt is awaited, it may have come already.
 CREATE OR REPLACE FUNCTION ledger.close_settled(
-    n ledger.notifications, kind text, verdict text, detail text, now timestamptz
+    n ledger.notifications, a ledger.attempts, verdict text, detail text, now timestamptz
 ) RETURNS ledger.notifications LANGUAGE plpgsql AS $$
 DECLARE
     k ledger.keys;
@@ -74,12 +76,12 @@ BEGIN
         RETURN n;
     ELSIF n.taken THEN
         RETURN ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now);
-    ELSIF kind = 'unknown' THEN
-        RETURN n;
+    ELSIF a.outcome = 'unknown' THEN
+        RETURN ledger.heed(n, a, now, false);
     END IF;
     SELECT * INTO k FROM ledger.keys t WHERE t.key = n.key;
     cancelled := ledger.cancelled(n, k);
-    IF kind <> 'accepted' THEN
+    IF a.outcome <> 'accepted' THEN
         IF verdict IS NOT NULL THEN
             RETURN ledger.put_closing(n, verdict, detail, NULL, now);
         ELSIF cancelled IS NOT NULL THEN
@@ -89,6 +91,8 @@ BEGIN
     END IF;
     IF cancelled IS NOT NULL THEN
         detail := 'in flight when ' || cancelled;
+    ELSIF a.awaits <> 'accepted' THEN
+        RETURN ledger.heed(n, a, now, false);
     END IF;
     RETURN ledger.put_closing(n, 'sent', detail, NULL, now);
 END $$;
@@ -136,11 +140,17 @@ BEGIN
         RETURN '{}';
     END IF;
     SELECT * INTO n FROM ledger.notifications t WHERE t.id = a.id;
-    IF a.attempt = n.attempts AND a.outcome IS NULL AND ledger.standing(n, now) = 'unknown' THEN
+    IF a.attempt = n.attempts AND a.outcome IS NULL THEN
+        PERFORM ledger.standing(n, now);
         SELECT * INTO a FROM ledger.attempts t WHERE t.id = n.id AND t.attempt = n.attempts;
     END IF;
     IF a.outcome IS DISTINCT FROM 'unknown' OR n.closed_as IS NOT NULL THEN
         RETURN ledger.settled(a, n);
+    ELSIF a.falls_back AND r ->> 'finding' = 'taken' THEN
+        PERFORM ledger.note_taken(a, now);
+    ELSIF a.falls_back THEN
+        -- the end of its wait decides
+        NULL;
     ELSIF r ->> 'finding' = 'taken' THEN
         n := ledger.prove_taken(n, a, r ->> 'detail', now, true);
     ELSIF a.attempt = n.attempts AND (r ->> 'repeats')::boolean

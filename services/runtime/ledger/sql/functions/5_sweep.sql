@@ -31,19 +31,26 @@ CREATE OR REPLACE FUNCTION ledger.abandon_one(p_id uuid, now timestamptz) RETURN
 LANGUAGE plpgsql AS $$
 DECLARE
     n ledger.notifications := ledger.notification(p_id);
+    a ledger.attempts;
 BEGIN
-    IF ledger.standing(n, now) = 'unknown' AND n.taken AND n.closed_as IS NULL THEN
+    PERFORM ledger.standing(n, now);
+    SELECT * INTO a FROM ledger.attempts t WHERE t.id = n.id AND t.attempt = n.attempts;
+    IF a.outcome = 'unknown' AND n.taken AND n.closed_as IS NULL THEN
         PERFORM ledger.put_closing(n, 'sent', 'an earlier attempt was taken', NULL, now, true);
+    ELSIF a.outcome = 'unknown' THEN
+        PERFORM ledger.heed(n, a, now, true);
     END IF;
 END $$;
 
--- Unknown attempts of notifications that nobody has closed, the oldest first.
+-- Unknown attempts of notifications that nobody has closed, the oldest first. One that is proved to be
+-- taken waits for nothing but its receipt.
 CREATE OR REPLACE FUNCTION ledger.unresolved(most integer) RETURNS SETOF jsonb LANGUAGE sql AS $$
     SELECT jsonb_build_object('identity', jsonb_build_object('id', n.id, 'key', n.key,
                'origin', ledger.place(n), 'digest', n.digest),
            'attempt', ledger.as_json(a, n))
     FROM ledger.attempts a JOIN ledger.notifications n ON n.id = a.id
     WHERE a.outcome = 'unknown' AND n.closed_as IS NULL
+      AND NOT (a.falls_back AND (ledger.receipt_of(a)).id IS NOT NULL)
     ORDER BY a.settled_at, n.id, a.attempt LIMIT most;
 $$;
 
@@ -66,7 +73,7 @@ BEGIN
 END $$;
 
 -- Forget up to `most` notifications that ended a lifetime ago, and as many keys of which nothing was
--- decided for as long; how many. A record that is older is closed as expired at its claim, so none
+-- decided for as long, and receipts that are as old; how many. A record that is older is closed as expired at its claim, so none
 -- of these is ever asked for again. Nothing here waits for a lock, so the order of locks is kept.
 CREATE OR REPLACE FUNCTION ledger.purge(lifetime_ms bigint, most integer) RETURNS integer
 LANGUAGE plpgsql AS $$
@@ -74,6 +81,7 @@ DECLARE
     before timestamptz := ledger.now() - ledger.ms(lifetime_ms);
     gone uuid[];
     idle text[];
+    old integer;
 BEGIN
     PERFORM ledger.require_life();
     gone := ARRAY(SELECT n.id FROM ledger.notifications n
@@ -85,5 +93,9 @@ BEGIN
                     AND (k.open_until IS NULL OR k.open_until < before)
                   LIMIT most FOR UPDATE SKIP LOCKED);
     DELETE FROM ledger.keys WHERE key = ANY (idle);
-    RETURN cardinality(gone) + cardinality(idle);
+    DELETE FROM ledger.receipts WHERE (id, attempt, account) IN (
+        SELECT r.id, r.attempt, r.account FROM ledger.receipts r WHERE r.received_at < before
+        ORDER BY r.received_at LIMIT most FOR UPDATE SKIP LOCKED);
+    GET DIAGNOSTICS old = ROW_COUNT;
+    RETURN cardinality(gone) + cardinality(idle) + old;
 END $$;

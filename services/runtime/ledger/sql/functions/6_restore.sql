@@ -125,11 +125,12 @@ DECLARE
     n ledger.notifications;
 BEGIN
     INSERT INTO ledger.attempts (id, attempt, claim_id, key, leg, channel, account, reason, cost,
-        claimed_at, opens_at, send_by, over_at, sequence)
+        claimed_at, opens_at, send_by, over_at, sequence, awaits, within_ms, falls_back)
     VALUES ((s ->> 'id')::uuid, (s ->> 'attempt')::integer, (s ->> 'claim_id')::uuid, s ->> 'key',
         (s ->> 'leg')::integer, s ->> 'channel', s ->> 'account', s ->> 'reason',
         (s ->> 'cost')::integer, (s ->> 'claimed_at')::timestamptz, (s ->> 'opens_at')::timestamptz,
-        (s ->> 'send_by')::timestamptz, (s ->> 'over_at')::timestamptz, (s ->> 'sequence')::bigint)
+        (s ->> 'send_by')::timestamptz, (s ->> 'over_at')::timestamptz, (s ->> 'sequence')::bigint,
+        s ->> 'awaits', (s ->> 'within_ms')::bigint, (s ->> 'falls_back')::boolean)
     ON CONFLICT DO NOTHING RETURNING * INTO a;
     IF a.id IS NULL THEN
         RETURN false;
@@ -149,7 +150,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- Accepted is sent, though whoever published the one may have died before the other.
+-- Accepted is sent, though whoever published the one may have died before the other; but where the
+-- receipt decides.
 CREATE OR REPLACE FUNCTION ledger.take_over_end(e jsonb) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -164,7 +166,7 @@ BEGIN
     PERFORM ledger.put_outcome(a, e ->> 'outcome', e ->> 'code', e ->> 'detail',
                                e ->> 'provider_ref', (e ->> 'at')::timestamptz);
     n := ledger.notification(a.id);
-    IF e ->> 'outcome' = 'accepted' AND n.closed_as IS NULL THEN
+    IF e ->> 'outcome' = 'accepted' AND n.closed_as IS NULL AND a.awaits = 'accepted' THEN
         PERFORM ledger.put_closing(n, 'sent', '', NULL, (e ->> 'at')::timestamptz, true);
     END IF;
     RETURN true;

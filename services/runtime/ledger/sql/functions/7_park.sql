@@ -24,7 +24,8 @@ LANGUAGE sql AS $$
     INSERT INTO ledger.parked (id, topic, partition, body, due_at)
     SELECT DISTINCT ON (p.id) p.id, r ->> 'topic', (r ->> 'partition')::integer,
         decode(r ->> 'body', 'base64'),
-        CASE WHEN ledger.reconciles(p.id) THEN NULL
+        CASE WHEN ledger.awaited_due(p.id, now) IS NOT NULL THEN ledger.awaited_due(p.id, now)
+             WHEN ledger.reconciles(p.id) THEN NULL
              WHEN ledger.is_to_wait(r) THEN greatest(now, (r ->> 'not_before')::timestamptz)
              ELSE now END
     FROM jsonb_array_elements(rows) WITH ORDINALITY AS e(r, place),
@@ -52,9 +53,9 @@ BEGIN
     PERFORM ledger.put_parked(rows, now);
 END $$;
 
--- park: [{id, topic, partition, body, not_before, identity, deadline}]. One that is unknown waits until
--- reconciling has ended, one that has a time waits for that and keeps out what is older meanwhile;
--- any other is due at once.
+-- park: [{id, topic, partition, body, not_before, identity, deadline}]. One that awaits a receipt waits
+-- for that as long as its leg says, one that is unknown until reconciling has ended, one that has a
+-- time waits for that and keeps out what is older meanwhile; any other is due at once.
 CREATE OR REPLACE FUNCTION ledger.park(rows jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     ids uuid[] := ARRAY(SELECT (r ->> 'id')::uuid FROM jsonb_array_elements(rows) r);
