@@ -1,18 +1,23 @@
 """How each account is doing, as far as this process has seen: pure, told the time.
 
-An account whose call failed rests, longer each time, and comes back with one send at a time until
-one succeeds. So an outage costs a probe now and then, whatever waits behind it. One whose quota has
-no room is left alone until it has, and is none the worse for it.
+Each has a circuit breaker. A call that failed opens it, and so do a few in a row that nobody can
+tell the outcome of, as of an account that is too slow to answer in its time. Open, it rests, longer
+each time; half open, it is probed with real traffic, one send at a time; a success closes it. So an
+outage costs a probe now and then, whatever waits behind it. One whose quota has no room is left
+alone until it has, and is none the worse for it.
 """
 
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 from math import inf
+
+from msgspec import Struct
 
 from services.core.identifiers import AccountName
 from services.core.outcomes import OUTCOMES, Outcome, OutcomeKind
 from services.core.quota import Quota
 
-__all__ = ["Accounts", "backoff_s"]
+__all__ = ["Accounts", "Change", "Circuit", "backoff_s"]
 
 _FIRST_REST_S = 0.5
 _LONGEST_REST_S = 5.0
@@ -22,6 +27,24 @@ _FAR_S = 0.2
 _RESERVED = 20
 #: what opens to bulk within so long is kept for it, if it is bulk's turn
 _SOON_S = 0.05
+#: one lost reply may be chance
+_DOUBTS = 3
+
+
+class Circuit(StrEnum):
+    """Whether an account is used."""
+
+    CLOSED = "closed"
+    HALF_OPEN = "half_open"
+    OPEN = "open"
+
+
+class Change(Struct, frozen=True):
+    """An account's circuit is this now, and why."""
+
+    account: AccountName
+    circuit: Circuit
+    why: str
 
 
 def backoff_s(failures: int, jitter: float) -> float:
@@ -36,6 +59,8 @@ class _Account:
         "asks",
         "bulk_limit",
         "cell_at",
+        "circuit",
+        "doubts",
         "failures",
         "full_until",
         "in_flight",
@@ -53,7 +78,10 @@ class _Account:
         self.asked = 0
         self.asks = inf if quota is None else quota.limits[quota.shortest]
         self.in_flight = 0
+        self.circuit = Circuit.CLOSED
+        #: one after the other since it was closed, and unknown outcomes since a known one
         self.failures = 0
+        self.doubts = 0
         self.rests_until = 0.0
         #: for bulk and for the others: until then its quota has no room
         self.full_until = {True: 0.0, False: 0.0}
@@ -87,6 +115,7 @@ class Accounts:
         """
         known = quotas or {}
         self._accounts = {name: _Account(limit, known.get(name)) for name, limit in limits.items()}
+        self._changes: list[Change] = []
 
     def pick(
         self, names: Iterable[AccountName], now: float, *, bulk: bool = False
@@ -151,6 +180,8 @@ class Accounts:
         account = self._accounts[name]
         account.in_flight += 1
         account.asked += 1
+        if account.circuit is Circuit.OPEN:
+            self._turn(name, Circuit.HALF_OPEN, "its rest is over")
 
     def end(self, name: AccountName, outcome: Outcome | None, now: float, jitter: float) -> None:
         """A send is over; None where it never began."""
@@ -162,10 +193,30 @@ class Accounts:
             return
         if outcome.kind is OutcomeKind.THROTTLED:
             account.throttled = True
-        if OUTCOMES[outcome.kind].rests:
+        unknown = outcome.kind is OutcomeKind.UNKNOWN
+        account.doubts = account.doubts + 1 if unknown else 0
+        told = f"{outcome.kind} {outcome.code}".rstrip()
+        if (
+            OUTCOMES[outcome.kind].rests
+            or account.doubts >= _DOUBTS
+            or (unknown and account.failures)
+        ):
             account.failures += 1
             rest = backoff_s(account.failures, jitter)
             account.rests_until = now + max(rest, outcome.retry_after or 0.0)
-        elif outcome.kind is not OutcomeKind.UNKNOWN:
+            self._turn(name, Circuit.OPEN, told)
+        elif not unknown:
             account.failures = 0
             account.rests_until = 0.0
+            self._turn(name, Circuit.CLOSED, told)
+
+    def take_changes(self) -> list[Change]:
+        """The circuits that have changed since this was asked last, in order."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def _turn(self, name: AccountName, circuit: Circuit, why: str) -> None:
+        account = self._accounts[name]
+        if account.circuit is not circuit:
+            account.circuit = circuit
+            self._changes.append(Change(name, circuit, why))

@@ -8,10 +8,11 @@ the same event id. Offsets are committed only for what was published.
 
 import asyncio
 from collections import Counter
-from collections.abc import Container, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Container, Coroutine, Iterable, Iterator, Mapping, Sequence
 
 from services.core.catalogue import Account, Lane
 from services.core.identifiers import AccountName
+from services.dispatch.accounts import Change, Circuit
 from services.dispatch.claims import Claims, Flight
 from services.dispatch.closes import Closes
 from services.dispatch.parking import Parking
@@ -19,7 +20,8 @@ from services.dispatch.pending import Candidate, Choice
 from services.dispatch.sends import Sends
 from services.dispatch.state import DispatchState
 from services.runtime.consumer import Partition
-from services.runtime.metrics import PENDING
+from services.runtime.logs import get_logger
+from services.runtime.metrics import ACCOUNT_STATE, PENDING
 
 __all__ = ["Engine"]
 
@@ -59,6 +61,8 @@ class Engine:
 
         A step that fails stops all of it; what it held is unfinished, so nothing is lost.
         """
+        for name in self._accounts:
+            ACCOUNT_STATE.labels(name).set(0)
         async with self._group as group:
             group.create_task(self._sends.run())
             group.create_task(self._choose())
@@ -87,6 +91,7 @@ class Engine:
         while True:
             state.changed.clear()
             now = state.now()
+            _tell(state.accounts.take_changes())
             expired = state.table.due(now)
             if expired:
                 self.spawn(self._closes.expire(expired))
@@ -147,6 +152,15 @@ class Engine:
                 PENDING.labels(lane).set(size)
             self._state.jitters.look(self._state.clock.boot())
             await asyncio.sleep(_COUNT_EVERY_S)
+
+
+def _tell(changes: Iterable[Change]) -> None:
+    """Of the accounts' circuits."""
+    for change in changes:
+        ACCOUNT_STATE.labels(change.account).set(list(Circuit).index(change.circuit))
+        get_logger().warning(
+            "account_state", account=change.account, state=change.circuit, cause=change.why
+        )
 
 
 def _stands_on(candidate: Candidate, partitions: Sequence[Partition] | None) -> bool:

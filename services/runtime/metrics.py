@@ -8,6 +8,7 @@ __all__ = [
     "ACCOUNT_RECEIPT_SECONDS",
     "ACCOUNT_REPLY_SECONDS",
     "ACCOUNT_SCORE",
+    "ACCOUNT_STATE",
     "ATTEMPTS",
     "CATALOGUE",
     "CLAIMS_REFUSED",
@@ -59,6 +60,11 @@ LEDGER_SECONDS = Histogram(
 )
 SEND_SECONDS = Histogram(
     "lastword_send_seconds", "From the first byte to the reply.", ["account"], buckets=_SECONDS
+)
+ACCOUNT_STATE = Gauge(
+    "lastword_account_state",
+    "The circuit breaker of an account at this process: 0 closed, 1 half open, 2 open.",
+    ["account"],
 )
 JITTER = Gauge(
     "lastword_jitter_seconds",

@@ -6,11 +6,12 @@ from hypothesis import strategies as st
 from services.core.identifiers import AccountName
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Per, Quota
-from services.dispatch.accounts import Accounts, backoff_s
+from services.dispatch.accounts import Accounts, Circuit, backoff_s
 
 A, B = AccountName("a"), AccountName("b")
 SHARED = Quota(limits={Per.SECOND: 100}, shared=True)
 DOWN = Outcome(kind=OutcomeKind.UNAVAILABLE)
+UNKNOWN = Outcome(kind=OutcomeKind.UNKNOWN)
 TAKEN = Outcome(kind=OutcomeKind.ACCEPTED)
 
 
@@ -52,13 +53,82 @@ def test_a_throttling_provider_that_names_a_time_is_left_alone_until_then() -> N
     assert accounts.pick([A], 30.0) == A
 
 
-def test_an_unknown_outcome_says_nothing_of_the_account() -> None:
+def test_one_lost_reply_says_nothing_of_the_account_and_several_in_a_row_open_it() -> None:
     accounts = Accounts({A: 5})
-    _sends(accounts, Outcome(kind=OutcomeKind.UNKNOWN), 0.0)
-    assert accounts.pick([A], 0.0) == A
-    _sends(accounts, DOWN, 0.0)
-    _sends(accounts, Outcome(kind=OutcomeKind.UNKNOWN), 0.1)
+    for outcome in (UNKNOWN, UNKNOWN, TAKEN, UNKNOWN, UNKNOWN):
+        _sends(accounts, outcome, 0.0)
+        assert accounts.pick([A], 0.0) == A
+    _sends(accounts, UNKNOWN, 0.0)
+    assert accounts.pick([A], 0.0) is None
     assert not accounts.healthy([A])
+
+
+def test_a_probe_without_an_answer_opens_it_again_for_longer() -> None:
+    accounts = Accounts({A: 5})
+    _sends(accounts, DOWN, 0.0)
+    _sends(accounts, UNKNOWN, 1.0)
+    assert accounts.pick([A], 1.9) is None
+    assert accounts.pick([A], 2.0) == A
+
+
+def test_each_change_of_a_circuit_is_told_once_and_why() -> None:
+    accounts = Accounts({A: 5})
+    for outcome, at in ((TAKEN, 0.0), (DOWN, 0.0), (DOWN, 1.0), (TAKEN, 3.0), (TAKEN, 3.0)):
+        _sends(accounts, outcome, at)
+    told = [(change.circuit, change.why) for change in accounts.take_changes()]
+    assert told == [
+        (Circuit.OPEN, "unavailable"),
+        (Circuit.HALF_OPEN, "its rest is over"),
+        (Circuit.OPEN, "unavailable"),
+        (Circuit.HALF_OPEN, "its rest is over"),
+        (Circuit.CLOSED, "accepted"),
+    ]
+    assert accounts.take_changes() == []
+
+
+_OUTCOMES = st.sampled_from([*OutcomeKind, OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED])
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.booleans(), _OUTCOMES), max_size=60))
+def test_a_circuit_goes_round_one_way_and_takes_one_at_a_time_until_it_is_closed(
+    steps: list[tuple[float, bool, OutcomeKind]],
+) -> None:
+    accounts, now, out, circuit = Accounts({A: 5}), 0.0, 0, Circuit.CLOSED
+    for passes, begins, kind in steps:
+        now += passes
+        if begins and accounts.pick([A], now) == A:
+            accounts.begin(A)
+            accounts.granted(A, 0.0)
+            out += 1
+            assert circuit is Circuit.CLOSED or out == 1
+        elif out:
+            accounts.end(A, Outcome(kind=kind), now, 0.0)
+            out -= 1
+        for change in accounts.take_changes():
+            # what was sent before it opened may still come back, and well
+            assert change.circuit in _NEXT[circuit]
+            circuit = change.circuit
+        assert accounts.healthy([A]) is (circuit is Circuit.CLOSED)
+
+
+_NEXT = {
+    Circuit.CLOSED: (Circuit.OPEN,),
+    Circuit.OPEN: (Circuit.HALF_OPEN, Circuit.CLOSED),
+    Circuit.HALF_OPEN: (Circuit.OPEN, Circuit.CLOSED),
+}
+
+
+@given(st.lists(_OUTCOMES, max_size=30))
+def test_any_account_is_closed_again_by_the_first_success_after_its_rest(
+    kinds: list[OutcomeKind],
+) -> None:
+    accounts = Accounts({A: 5})
+    for at, kind in enumerate(kinds):
+        _sends(accounts, Outcome(kind=kind), float(at))
+    after = len(kinds) + 10.0
+    assert accounts.pick([A], after) == A
+    _sends(accounts, TAKEN, after)
+    assert accounts.healthy([A])
 
 
 @given(st.integers(1, 1000), st.floats(0, 1))
