@@ -10,7 +10,7 @@ from services.core.lifecycle import Status
 __all__ = ["COLOURS", "Delivery", "Line", "Row", "is_final", "row_of"]
 
 #: nothing but a late report can follow; ``sent`` may still become ``delivered``
-_OPEN = (Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.SENT)
+_OPEN = (Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.AWAITING, Status.SENT)
 
 #: what is asked for by a record of its own, so that its place says something
 _WITH_PLACE = ("cancel requested", "id used again")

@@ -9,7 +9,8 @@ import jsonschema_rs
 from jinja2 import TemplateSyntaxError, meta, nodes
 from msgspec import Struct
 
-from services.core.catalogue import Account, Catalogue, NotificationType
+from services.core.awaiting import LEVELS
+from services.core.catalogue import Account, Catalogue, NotificationType, RouteLeg
 from services.core.errors import Misconfigured
 from services.core.events import Channel
 from services.core.identifiers import TypeName
@@ -87,14 +88,27 @@ def _waits(type: NotificationType) -> Iterator[Problem]:
     waited = 0
     for index, leg in enumerate(type.route[:-1]):
         where = f"{_FILE}: types.{type.name}.route[{index}]"
+        waited += leg.within_ms
+        if waited >= type.deadline_ms:
+            yield Problem(where, "awaits its receipt beyond the deadline: the next leg has no time")
+            return
         if leg.give_up_after_ms is None:
-            detail = "without give_up_after, the next leg is tried only after a refusal"
+            other = " or without a receipt" if leg.within_ms else ""
+            detail = f"without give_up_after, the next leg is tried only after a refusal{other}"
             yield Problem(where, detail, is_error=False)
             return
         waited += leg.give_up_after_ms
         if waited >= type.deadline_ms:
-            yield Problem(where, "gives up no earlier than the deadline: the next leg has no time")
+            yield _no_time(where, leg)
             return
+
+
+def _no_time(where: str, leg: RouteLeg) -> Problem:
+    """Of one that both gives up and awaits its receipt, either alone may leave enough."""
+    if leg.within_ms:
+        detail = "gives up and awaits its receipt to the deadline: that may leave the next no time"
+        return Problem(where, detail, is_error=False)
+    return Problem(where, "gives up no earlier than the deadline: the next leg has no time")
 
 
 def _parts(type: TypeName, channel: Channel, sources: Sources) -> Iterator[Problem]:
@@ -207,3 +221,6 @@ def _legs(catalogue: Catalogue, providers: Mapping[str, Capabilities]) -> Iterat
                     yield Problem(
                         where, f"{name} is {provider}, which does {can}, no {leg.channel}"
                     )
+                elif capabilities and LEVELS[leg.success] > LEVELS[capabilities.reports]:
+                    told = f"{name} is {provider}, which tells no more than {capabilities.reports}"
+                    yield Problem(f"{where}.success", f"{told}: no receipt would ever be enough")

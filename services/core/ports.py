@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from services.core.catalogue import Account
 from services.core.errors import LastwordError
-from services.core.events import Channel, ReceiptKind
+from services.core.events import Channel, ReceiptKind, Success
 from services.core.identifiers import NotificationId
 from services.core.outcomes import Outcome
 
@@ -58,6 +58,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     correlation: str
     #: seconds that the vendor can be told to keep trying for, least and most
     native_deadline: tuple[int, int] | None = None
+    #: the furthest that its receipts tell of
+    reports: Success = Success.SEEN
     #: messages in one request
     batch_max: int = 1
     #: after this a look-up that finds nothing counts; seconds

@@ -12,7 +12,7 @@ from services.core.ledger import Attempt, ClaimAnswer, ClaimRefused, ClaimReques
 from services.core.ports import Content
 from services.core.templates import RenderError, Templates
 from services.dispatch.closes import Closes
-from services.dispatch.decide import falls_back, recall
+from services.dispatch.decide import falls_back, recall, with_deadline
 from services.dispatch.log import Outgoing, told
 from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Choice
@@ -52,14 +52,19 @@ class Claims:
         templates: Templates,
         accounts: Mapping[AccountName, Account],
         repeating: Container[TypeName],
+        deadlines: Mapping[AccountName, tuple[int, int]],
     ) -> None:
-        """``repeating``: the types of which an unknown attempt may be repeated."""
+        """``repeating``: the types of which an unknown attempt may be repeated.
+
+        ``deadlines``: seconds that accounts' providers can be told of, the least and the most.
+        """
         self._state = state
         self._closes = closes
         self._parking = parking
         self._templates = templates
         self._accounts = accounts
         self._repeating = repeating
+        self._deadlines = deadlines
         self._timing = Timing(state)
 
     async def claim(self, choices: Sequence[Choice]) -> list[Flight]:
@@ -135,7 +140,11 @@ class Claims:
             deadline=candidate.routed.deadline,
             lease_ms=_LEASE_MS,
             timeout_ms=self._accounts[choice.account].timeout_ms,
-            reason=candidate.progress.why or candidate.routed.reason,
+            reason=with_deadline(
+                candidate.progress.why or candidate.routed.reason,
+                candidate.deadline - self._state.now(),
+                self._deadlines.get(choice.account),
+            ),
             repeats=candidate.routed.type in self._repeating,
             awaits=candidate.leg.success,
             within_ms=candidate.leg.within_ms,

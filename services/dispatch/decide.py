@@ -10,7 +10,16 @@ from services.core.events import CloseReason, Leg, Success
 from services.core.ledger import Attempt
 from services.core.outcomes import MAYBE_TAKEN, OUTCOMES, Next, Outcome, OutcomeKind
 
-__all__ = ["Progress", "Step", "after", "falls_back", "next_leg", "recall", "verdict_with"]
+__all__ = [
+    "Progress",
+    "Step",
+    "after",
+    "falls_back",
+    "next_leg",
+    "recall",
+    "verdict_with",
+    "with_deadline",
+]
 
 
 class Step(StrEnum):
@@ -44,6 +53,17 @@ def next_leg(legs: Sequence[Leg], progress: Progress) -> int | None:
     """The next leg not refused yet, going round from this one; None if there is none."""
     later = [*range(progress.leg + 1, len(legs)), *range(progress.leg)]
     return next((leg for leg in later if leg not in progress.refused), None)
+
+
+def with_deadline(why: str, left_s: float, told: tuple[int, int] | None) -> str:
+    """Why it is made, and what its provider cannot be told of the time left; ``told``: can be.
+
+    Below its least it is sent all the same: no first byte is written after the deadline.
+    """
+    if told is None or left_s >= told[0]:
+        return why
+    note = f"{left_s:.0f} s left, and {told[0]} s are the least that its provider can be told"
+    return "; ".join(filter(None, (why, note)))
 
 
 def without(legs: Sequence[Leg], progress: Progress, why: str) -> tuple[int | None, Progress]:

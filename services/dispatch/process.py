@@ -84,7 +84,12 @@ class Dispatch:
         parking = Parking(state, codec)
         closes = Closes(state, parking)
         repeating = loaded.catalogue.repeating
-        claims = Claims(state, closes, parking, loaded.templates, accounts, repeating)
+        deadlines = {
+            name: told
+            for name, account in accounts.items()
+            if (told := providers[account.provider].capabilities.native_deadline) is not None
+        }
+        claims = Claims(state, closes, parking, loaded.templates, accounts, repeating, deadlines)
         sends = Sends(state, parking, outside.sender, accesses, providers)
         self._engine = Engine(state, claims, sends, closes, parking, accounts)
         self._timekeeping = Timekeeping(state, self._engine)

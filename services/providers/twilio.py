@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 import msgspec
 
 from services.core.errors import PoisonEvent
-from services.core.events import Channel, ReceiptKind
+from services.core.events import Channel, ReceiptKind, Success
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.ports import (
     Access,
@@ -150,6 +150,7 @@ class Twilio:
         reconcile=Reconcile.SEARCH,
         correlation="StatusCallback query",
         native_deadline=(_LEAST_S, _MOST_S),
+        reports=Success.DELIVERED,
         secrets=("auth_token",),
         settings=("account_sid", "from"),
         optional_secrets=("webhook_shared_key",),

@@ -98,9 +98,14 @@ def find(
     endings: Mapping[str, Ending],
     *,
     repeat: Collection[str] = (),
+    awaiting: Collection[str] = (),
     quotas: Mapping[str, Windows] | None = None,
 ) -> Findings:
-    """``accepted``: in the order of acceptance. ``repeat``: types that may be sent again."""
+    """``accepted``: in the order of acceptance. ``repeat``: types that may be sent again.
+
+    ``awaiting``: types with a leg that awaits its receipt. Another leg may follow one that was
+    taken, and what came back by every leg has failed.
+    """
     by_id = {promise.id: promise for promise in promises}
     ours = [one for one in accepted if one.id in by_id]
     whys = Counter(e.why for id, e in endings.items() if id in by_id and _is_unknown(e))
@@ -108,12 +113,12 @@ def find(
         promises=len(promises),
         accepted=len(ours),
         lost=tuple(_lost(promises, {one.id for one in ours}, endings)),
-        duplicates=tuple(_duplicates(ours, by_id, repeat)),
+        duplicates=tuple(_duplicates(ours, by_id, {*repeat, *awaiting})),
         stale=tuple(_stale(ours, by_id)),
         late=tuple(one.id for one in ours if _is_late(one, by_id[one.id])),
         over_quota=tuple(_over_quota(accepted, quotas or {})),
         beyond_j=sum(not one.within_j for one in ours),
-        denied=tuple(sorted({one.id for one in ours if _is_denied(endings.get(one.id))})),
+        denied=tuple(_denied(ours, by_id, endings, awaiting)),
         unknown=dict(whys.most_common()),
     )
 
@@ -122,8 +127,20 @@ def _is_unknown(ending: Ending) -> bool:
     return ending.reason is CloseReason.UNKNOWN
 
 
-def _is_denied(ending: Ending | None) -> bool:
-    return ending is not None and ending.reason not in _TAKEN
+def _denied(
+    accepted: Iterable[Accepted],
+    promises: Mapping[str, Promise],
+    endings: Mapping[str, Ending],
+    awaiting: Collection[str],
+) -> list[str]:
+    """Taken, and closed as something that says it was not."""
+    ends = {one.id: endings[one.id].reason for one in accepted if one.id in endings}
+    return sorted(
+        id
+        for id, reason in ends.items()
+        if reason not in _TAKEN
+        and not (reason is CloseReason.FAILED and promises[id].type in awaiting)
+    )
 
 
 def _is_late(one: Accepted, promise: Promise) -> bool:
@@ -145,7 +162,7 @@ def _lost(
 def _duplicates(
     accepted: Iterable[Accepted], promises: Mapping[str, Promise], repeat: Collection[str]
 ) -> Iterator[str]:
-    """Of a type that repeats, each attempt may be taken once; of any other, the notification."""
+    """Of a type that goes on after one, each attempt may be taken once; of others, the whole."""
     seen: set[tuple[str, int]] = set()
     for one in accepted:
         attempt = one.attempt if promises[one.id].type in repeat else 0

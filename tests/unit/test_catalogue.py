@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.core.catalogue import Catalogue, Lane, Supersede, WhenUnknown
 from services.core.catalogue_file import parse_catalogue, parse_duration_ms
 from services.core.errors import Misconfigured
-from services.core.events import Channel
+from services.core.events import Channel, Success
 from services.core.identifiers import AccountName, NotificationId, TypeName
 from services.core.quota import Per, Quota
 
@@ -188,3 +188,17 @@ def test_a_type_needs_a_leg() -> None:
 def test_a_setting_that_hides_characters_is_refused(sender: str) -> None:
     with pytest.raises(Misconfigured, match=r"accounts\.postmark\.settings\.stream"):
         parse(TEXT.replace("outbound", sender))
+
+
+def test_a_leg_may_await_its_receipt_for_a_time_that_is_scaled_too() -> None:
+    text = TEXT.replace('give_up_after = "15m"', 'success = "delivered"\nwithin = "2m"')
+    leg = parse(text, time_scale=60).types[TypeName("password_reset")].route[0]
+    assert (leg.success, leg.within_ms) == (Success.DELIVERED, 2_000)
+    assert parse(text).awaiting == {"password_reset"}
+    assert parse().awaiting == frozenset()
+
+
+@pytest.mark.parametrize("line", ['success = "seen"', 'within = "2m"'])
+def test_what_is_awaited_and_for_how_long_belong_together(line: str) -> None:
+    told = fault(TEXT.replace('give_up_after = "15m"', line))
+    assert told.startswith("types.password_reset.route[0].within: ")

@@ -82,6 +82,12 @@ def test_every_fault_of_the_file_is_told_at_once(shop: Path) -> None:
         (', from = "+15005550006"', "", "accounts.twilio-otp.settings.from", "missing"),
         ('stream = "outbound"', 'steam = "x"', "settings.steam", "not one of"),
         ('give_up_after = "2h"', 'give_up_after = "1d"', "order_shipped.route[0]", "no time"),
+        (
+            'give_up_after = "2h"',
+            'success = "delivered"\nwithin = "1d"',
+            "order_shipped.route[0]",
+            "no time",
+        ),
         ('["twilio-otp"]', '["mailgun-transactional"]', "password_reset.route[1]", "no sms"),
     ],
 )

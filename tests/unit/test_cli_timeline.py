@@ -52,5 +52,6 @@ def test_what_is_not_known_of_a_line_is_ignored() -> None:
 
 @pytest.mark.parametrize("status", Status)
 def test_waiting_ends_where_only_a_late_report_can_follow(status: Status) -> None:
-    still_open = status in (Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.SENT)
+    under_way = (Status.QUEUED, Status.SENDING, Status.UNKNOWN, Status.AWAITING)
+    still_open = status in (*under_way, Status.SENT)
     assert is_final(Delivery(id="1", status=status)) is not still_open

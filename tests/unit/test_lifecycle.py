@@ -62,7 +62,7 @@ def started(attempt: int) -> AttemptStarted:
     )
 
 
-def settled(attempt: int, outcome: OutcomeKind) -> AttemptSettled:
+def settled(attempt: int, outcome: OutcomeKind, *, awaits: bool = False) -> AttemptSettled:
     return AttemptSettled(
         event_id=event_id(ID, "settled", attempt),
         notification_id=ID,
@@ -71,6 +71,7 @@ def settled(attempt: int, outcome: OutcomeKind) -> AttemptSettled:
         account=ACCOUNT,
         outcome=outcome,
         at=AT,
+        awaits_until=AT if awaits else None,
     )
 
 
@@ -104,12 +105,14 @@ VERDICTS: Mapping[OutcomeKind, Sequence[CloseReason]] = {
 @st.composite
 def histories(draw: st.DrawFn) -> list[Fact]:
     """All that can truly happen to one notification, in the order in which it happens."""
-    before = draw(st.lists(st.sampled_from([*NOT_TAKEN, OutcomeKind.UNKNOWN]), max_size=3))
+    # one that is accepted is followed by another only where its leg awaits its receipt
+    before = draw(st.lists(st.sampled_from([*OutcomeKind]), max_size=3))
     last: OutcomeKind | None = draw(st.sampled_from([None, *OutcomeKind]))
     outcomes = [*before, *([] if last is None else [last])]
     facts: list[Fact] = []
     for attempt, outcome in enumerate(outcomes, 1):
-        facts += [started(attempt), settled(attempt, outcome)]
+        followed = attempt <= len(before)
+        facts += [started(attempt), settled(attempt, outcome, awaits=followed)]
     if draw(st.booleans()):
         # the last attempt is still open
         facts = facts[:-1]
@@ -211,6 +214,15 @@ def test_a_receipt_moves_nothing_that_was_closed_without_being_sent(reason: Clos
 @pytest.mark.parametrize("kind", ReceiptKind)
 def test_a_receipt_may_come_before_anything_else(kind: ReceiptKind) -> None:
     assert fold_status([receipt(kind)]) in Status
+
+
+def test_what_awaits_its_receipt_may_be_followed_by_another_and_ends_as_sent_or_failed() -> None:
+    awaited: list[Fact] = [started(1), settled(1, OutcomeKind.ACCEPTED, awaits=True)]
+    assert fold_status(awaited) is Status.AWAITING
+    assert fold_status([*awaited, receipt(ReceiptKind.DELIVERED)]) is Status.DELIVERED
+    assert fold_status([*awaited, closed(CloseReason.FAILED)]) is Status.FAILED
+    second: list[Fact] = [started(2), settled(2, OutcomeKind.ACCEPTED), closed(CloseReason.SENT)]
+    assert fold_status([*awaited, *second]) is Status.SENT
 
 
 @pytest.mark.parametrize(

@@ -78,3 +78,17 @@ def test_unknown_breaks_no_promise_and_is_counted_by_why() -> None:
     found = find([OLD, NEW], [_taken("old")], {"old": lost, "new": lost})
     assert found.unknown == {"the reply was lost": 2}
     assert found.broken == {}
+
+
+def test_of_a_type_that_awaits_its_receipt_each_attempt_may_be_taken_once() -> None:
+    twice = [_taken("new", attempt=1), _taken("new", attempt=2)]
+    assert not find([OLD, NEW], twice, KEPT, awaiting=["reset"]).broken
+    again = [*twice, _taken("new", attempt=2)]
+    assert find([OLD, NEW], again, KEPT, awaiting=["reset"]).broken == {"duplicates": ("new",)}
+
+
+def test_of_such_a_type_what_came_back_may_have_failed_and_nothing_else() -> None:
+    for reason in (CloseReason.FAILED, CloseReason.EXPIRED):
+        ends = {**KEPT, "new": Ending(reason=reason)}
+        found = find([OLD, NEW], [_taken("new")], ends, awaiting=["reset"])
+        assert bool(found.denied) == (reason is CloseReason.EXPIRED)

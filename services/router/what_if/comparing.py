@@ -41,6 +41,7 @@ class Kind(StrEnum):
     CHANNEL = "channel"
     ACCOUNT = "account"
     PATIENCE = "patience of a leg"
+    SUCCESS = "success of a leg"
     DEADLINE = "deadline"
     MISSED = "deadline missed"
     SUPERSEDING = "what supersedes it"
@@ -184,6 +185,7 @@ def _legs(before: tuple[Leg, ...], after: tuple[Leg, ...]) -> Iterator[Change]:
         return
     yield from _differing(Kind.ACCOUNT, _accounts(before), _accounts(after))
     yield from _differing(Kind.PATIENCE, _patience(before), _patience(after))
+    yield from _differing(Kind.SUCCESS, _success(before), _success(after))
 
 
 def _accounts(legs: tuple[Leg, ...]) -> str:
@@ -193,6 +195,15 @@ def _accounts(legs: tuple[Leg, ...]) -> str:
 def _patience(legs: tuple[Leg, ...]) -> str:
     told = [leg.give_up_after_ms for leg in legs]
     return "; ".join("to the end" if ms is None else str(timedelta(milliseconds=ms)) for ms in told)
+
+
+def _success(legs: tuple[Leg, ...]) -> str:
+    return "; ".join(
+        f"{leg.success} within {timedelta(milliseconds=leg.within_ms)}"
+        if leg.within_ms
+        else str(leg.success)
+        for leg in legs
+    )
 
 
 def _key(decision: Decision) -> str:

@@ -41,7 +41,7 @@ def claims_of(
     for one in candidates:
         memory.state.offsets.read(one.places[0])
         memory.state.table.absorb(one, START)
-    return Claims(memory.state, memory.closes, memory.parking, templates, accounts, ())
+    return Claims(memory.state, memory.closes, memory.parking, templates, accounts, (), {})
 
 
 async def test_the_losers_of_a_grant_are_closed_with_it() -> None:
