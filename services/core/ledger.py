@@ -477,7 +477,8 @@ class SweptLedger(Ledger, Protocol):
 
         One that says what the leg awaits closes its notification as sent, whichever attempt it is
         of; one of the last attempt that says that the provider gave up lets the next leg have its
-        turn, or closes as failed where there is none. Those closings, kept until announced.
+        turn, or closes as failed where there is none. Those closings, kept until announced. Never
+        ``Unconfirmed``: before a life is confirmed they are only kept.
         """
         ...
 

@@ -157,7 +157,9 @@ class MemoryLedger:
 
     async def receive(self, receipts: Sequence[Receipt]) -> Sequence[Closing]:
         """Heed receipts of attempts that await one; the closings that follow."""
-        return self._ending.receive(receipts, self._decided_at())
+        heard = self._ending.keep(receipts, self._now())
+        # in a life that is not confirmed: whatever is parked is looked at then
+        return [] if self._confirmed_at is None else self._ending.heed(heard, self._now())
 
     async def abandon(self, most: int) -> Sequence[Attempt]:
         """Call open attempts unknown that nobody can still be sending; those attempts."""

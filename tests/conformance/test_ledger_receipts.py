@@ -413,3 +413,16 @@ async def test_receipts_are_kept_for_a_lifetime(bench: Bench) -> None:
     bench.hands.move(0.001)
     assert await bench.ledger.purge(10) == 1
     assert await bench.ledger.purge(10) == 0
+
+
+async def test_p14_a_receipt_that_comes_before_a_new_life_is_confirmed_is_kept_and_counts_then(
+    bench: Bench,
+) -> None:
+    asked = await sent(bench)
+    bench.set_back()
+    life = await bench.ledger.live()
+    assert not life.confirmed
+    assert await told(bench, asked, DELIVERED) is None
+    await bench.ledger.confirm(life.life)
+    assert await bench.ledger.resume(OWN, 10) == [parked(asked.identity)]
+    assert _verdict(await again(bench, asked, attempt=1)).reason is CloseReason.SENT

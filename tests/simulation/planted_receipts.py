@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.core.events import Leg, Success
-from services.core.ledger import Attempt, ClaimRequest, Closing, Receipt
+from services.core.ledger import Attempt, ClaimRequest, Receipt
 from services.dispatch import claims
 from services.dispatch.decide import Progress
 from services.runtime.ledger import memory_receipts
@@ -59,14 +59,14 @@ def go_on_after_any_leg(patch: Patch) -> None:
 
 def forget_what_comes_early(patch: Patch) -> None:
     """A receipt of an attempt that is not settled yet is dropped."""
-    receive = Ending.receive
+    keep = Ending.keep
 
-    def late_ones(self: Ending, receipts: Sequence[Receipt], now: datetime) -> list[Closing]:
+    def late_ones(self: Ending, receipts: Sequence[Receipt], now: datetime) -> Sequence[Receipt]:
         rows = self._rows.notifications
         known = [one for one in receipts if _is_settled(rows.get(one.id), one)]
-        return receive(self, known, now)
+        return keep(self, known, now)
 
-    patch.setattr(Ending, "receive", late_ones)
+    patch.setattr(Ending, "keep", late_ones)
 
 
 def _is_settled(row: NotificationRow | None, receipt: Receipt) -> bool:

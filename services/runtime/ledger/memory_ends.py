@@ -83,11 +83,15 @@ class Ending:
         elif cancelled is not None:
             self._rows.put(row, CloseReason.CANCELLED, f"{cancelled}, and not taken", None, now)
 
-    def receive(self, receipts: Sequence[Receipt], now: datetime) -> list[Closing]:
-        """Heed them; the closings that follow. Of attempts that await none nothing is kept."""
+    def keep(self, receipts: Sequence[Receipt], now: datetime) -> Sequence[Receipt]:
+        """Those that were kept: of attempts that await none nothing is."""
         heard = [one for one in receipts if self._may_be_awaited(one)]
         for one in heard:
             self._rows.receipts.put(one, now)
+        return heard
+
+    def heed(self, heard: Sequence[Receipt], now: datetime) -> list[Closing]:
+        """The closings that follow, by id."""
         places = sorted({(one.id, one.attempt) for one in heard})
         told = [self._heed_one(id, number, now) for id, number in places]
         return [closing for closing in told if closing is not None]

@@ -141,7 +141,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- receive: [{id, attempt, account, reached, gave_up}]; the closings that follow, by id. Of attempts
--- that await none nothing is kept, and of those that are not known yet everything.
+-- that await none nothing is kept, and of those that are not known yet everything. While this life is
+-- not confirmed they are only kept: whatever is parked is looked at then.
 CREATE OR REPLACE FUNCTION ledger.receive(receipts jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -152,8 +153,11 @@ DECLARE
         WHERE NOT EXISTS (SELECT FROM ledger.attempts a WHERE a.id = (e ->> 'id')::uuid
                           AND a.attempt = (e ->> 'attempt')::bigint AND a.awaits = 'accepted'));
 BEGIN
-    PERFORM ledger.require_life();
     IF heard = '[]' THEN
+        RETURN;
+    END IF;
+    IF NOT ledger.is_confirmed() THEN
+        PERFORM ledger.put_receipts(heard, ledger.now());
         RETURN;
     END IF;
     now := ledger.lock_rows((

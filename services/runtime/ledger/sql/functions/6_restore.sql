@@ -12,10 +12,14 @@ CREATE OR REPLACE FUNCTION ledger.tables(p_life text) RETURNS text LANGUAGE sql 
     SELECT substr(p_life, strpos(p_life, '/'));
 $$;
 
+CREATE OR REPLACE FUNCTION ledger.is_confirmed() RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM ledger.lives l
+                   WHERE l.life = ledger.life() AND l.confirmed_at IS NOT NULL);
+$$;
+
 CREATE OR REPLACE FUNCTION ledger.require_life() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT FROM ledger.lives l
-                   WHERE l.life = ledger.life() AND l.confirmed_at IS NOT NULL) THEN
+    IF NOT ledger.is_confirmed() THEN
         RAISE EXCEPTION 'the ledger was not compared with the log since it started'
             USING ERRCODE = 'LW001';
     END IF;
