@@ -259,6 +259,17 @@ async def test_where_every_leg_came_back_it_has_failed(bench: Bench) -> None:
     assert await told(bench, second, BOUNCED) is CloseReason.FAILED
 
 
+async def test_where_an_earlier_leg_is_unknown_a_bounce_of_the_last_leaves_it_so(
+    bench: Bench,
+) -> None:
+    asked = await sent(bench, kind=OutcomeKind.UNKNOWN)
+    bench.hands.move(WITHIN_S)
+    second = await sent(bench, 2, who=asked.identity, last=True)
+    assert await told(bench, second, BOUNCED) is CloseReason.UNKNOWN
+    (kept,) = await bench.ledger.unannounced(10)
+    assert kept.closing.detail == "an attempt may have been taken"
+
+
 async def test_unknown_on_the_last_leg_it_is_reconciled(bench: Bench) -> None:
     asked = await sent(bench, last=True, kind=OutcomeKind.UNKNOWN)
     bench.hands.move(WITHIN_S)

@@ -313,7 +313,9 @@ class NetworkLedger:
     async def abandon(self, most: int) -> Sequence[Attempt]:
         def abandon() -> Sequence[Attempt]:
             attempts = at_once(self._ledger.abandon(most))
-            self._oracle.settled(attempts, [])
+            # what is known of one by then may be its verdict
+            kept = at_once(self._ledger.unannounced(most))
+            self._oracle.settled(attempts, [one.closing for one in kept])
             return attempts
 
         return await self._call(abandon)

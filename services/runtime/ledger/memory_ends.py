@@ -130,7 +130,11 @@ class Ending:
         if state is Awaited.REACHED:
             self._prove_taken(row, attempt, told_by_receipt(attempt), now, resolves=resolves)
         elif state is Awaited.BOUNCED and is_last and not attempt.falls_back:
-            self._rows.put(row, CloseReason.FAILED, "", None, now, resolves=resolves)
+            # this answers no attempt that is unknown
+            failed = CloseReason.FAILED
+            reason, told = self._rows.receipts.in_truth(row.attempts, failed, "", resolves=False)
+            detail = "" if reason is failed else told
+            self._rows.put(row, reason, detail, None, now, resolves=resolves)
         elif state is Awaited.BOUNCED and is_last and row.id in self._rows.parked:
             self._rows.parked[row.id].due_at = now
 

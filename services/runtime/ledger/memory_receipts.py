@@ -108,7 +108,8 @@ class Receipts(Struct):
         if reason is CloseReason.UNKNOWN:
             return reason, detail
         if doubtful and not resolves:
-            return CloseReason.UNKNOWN, f"an attempt may have been taken; {detail}"
+            doubt = "an attempt may have been taken"
+            return CloseReason.UNKNOWN, "; ".join(filter(None, (doubt, detail)))
         if gave_up:
             return CloseReason.FAILED, "; ".join(filter(None, (gave_up[-1], detail)))
         return reason, detail

@@ -94,7 +94,7 @@ BEGIN
         detail := concat_ws('; ', 'no receipt came', nullif(detail, ''));
     ELSIF is_doubtful AND NOT resolves AND verdict <> 'unknown' THEN
         verdict := 'unknown';
-        detail := concat_ws('; ', 'an attempt may have been taken', detail);
+        detail := concat_ws('; ', 'an attempt may have been taken', nullif(detail, ''));
     ELSIF gave_up IS NOT NULL AND verdict <> 'unknown' THEN
         verdict := 'failed';
         detail := concat_ws('; ', gave_up, nullif(detail, ''));
@@ -107,13 +107,18 @@ CREATE OR REPLACE FUNCTION ledger.heed(
 ) RETURNS ledger.notifications LANGUAGE plpgsql AS $$
 DECLARE
     state text := ledger.awaited(a, n, now);
+    verdict text;
+    detail text;
 BEGIN
     IF n.closed_as IS NOT NULL THEN
         RETURN n;
     ELSIF state = 'reached' THEN
         RETURN ledger.prove_taken(n, a, ledger.told_by_receipt(a), now, resolves);
     ELSIF state = 'bounced' AND a.attempt = n.attempts AND NOT a.falls_back THEN
-        RETURN ledger.put_closing(n, 'failed', '', NULL, now, resolves);
+        -- this answers no attempt that is unknown
+        SELECT * INTO verdict, detail FROM ledger.in_truth(n, false, 'failed', '');
+        RETURN ledger.put_closing(n, verdict, CASE verdict WHEN 'failed' THEN '' ELSE detail END,
+                                  NULL, now, resolves);
     ELSIF state = 'bounced' AND a.attempt = n.attempts THEN
         PERFORM ledger.make_due(n.id, now);
     END IF;
