@@ -201,9 +201,12 @@ class Accounts:
             or account.doubts >= _DOUBTS
             or (unknown and account.failures)
         ):
-            account.failures += 1
-            rest = backoff_s(account.failures, jitter)
-            account.rests_until = now + max(rest, outcome.retry_after or 0.0)
+            rest = outcome.retry_after or 0.0
+            if now >= account.rests_until:
+                # what fails while it rests was on its way already, and is the same failure
+                account.failures += 1
+                rest = max(rest, backoff_s(account.failures, jitter))
+            account.rests_until = max(account.rests_until, now + rest)
             self._turn(name, Circuit.OPEN, told)
         elif not unknown:
             account.failures = 0
