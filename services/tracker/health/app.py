@@ -143,7 +143,7 @@ async def _begin(
     """The windows as they are now, with the group's place behind them; None: told to stop."""
     while True:
         ready.why = None  # who stands by is as it should be
-        if not await turn(settings.kafka, stop):
+        if not await turn(settings.kafka, topic_ids, stop):
             return None
         ready.why = "reading the last hour"
         began = boot_seconds()

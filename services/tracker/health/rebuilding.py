@@ -7,11 +7,10 @@ which Kafka refuses while the group has members, and reads on from there.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from services.core.errors import PoisonEvent, Retryable
 from services.core.events import ProviderHealth
@@ -28,7 +27,6 @@ __all__ = ["READ", "last_receipts", "place", "rebuild", "turn"]
 
 READ = (ATTEMPTS, RECEIPTS)
 _LOOK_EVERY_S = 2.0
-_ANSWERS_WITHIN_S = 10.0
 #: read before the next one is begun, so that partitions are at most so far apart
 _STRETCH = timedelta(minutes=5)
 _NOT_MINE = (
@@ -38,32 +36,24 @@ _NOT_MINE = (
 )
 
 
-async def turn(kafka: Mapping[str, str], stop: asyncio.Event) -> bool:
+async def turn(kafka: Mapping[str, str], topic_ids: Mapping[str, str], stop: asyncio.Event) -> bool:
     """Wait until nobody has the group; False: told to stop first."""
-    admin = AdminClient(dict(kafka), logger=kafka_logger())
     told = False
     while not stop.is_set():
-        if await asyncio.to_thread(_is_empty, admin):
+        if await asyncio.to_thread(_is_empty, kafka, topic_ids):
             return True
         if not told:
             get_logger().info("standing_by", why="another health process has the group")
             told = True
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _LOOK_EVERY_S)
-        except TimeoutError:
-            continue
     return False
 
 
-def _is_empty(admin: AdminClient) -> bool:
-    try:
-        asked = admin.describe_consumer_groups([GROUP], request_timeout=_ANSWERS_WITHIN_S)
-        state = asked[GROUP].result().state
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return True
-        raise Retryable(f"Kafka does not answer: {error.args[0].name()}") from error
-    return state in (ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
+def _is_empty(kafka: Mapping[str, str], topic_ids: Mapping[str, str]) -> bool:
+    """Whether it can be put at the log's beginning, from where nobody ever reads on."""
+    with closing(StretchReader(kafka, {topic: topic_ids[topic] for topic in READ})) as reader:
+        return place(kafka, {part: low for part, (low, _) in reader.bounds().items()})
 
 
 def rebuild(
