@@ -187,7 +187,9 @@ async def test_a_second_one_stands_by_until_the_first_is_gone(log: Log) -> None:
         await first.end()
         ended = utc_now() + timedelta(seconds=1)
         later = await log.until(lambda health: health.window_end > ended)
-    assert (later.score, later.attempts) == (0.0, said.attempts)
+    assert later.score == 0.0
+    # some are older than the window by now
+    assert 0 < later.attempts <= said.attempts
 
 
 async def test_it_follows_a_broker_with_tls_and_a_password(tmp_path: Path) -> None:
