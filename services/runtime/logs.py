@@ -10,10 +10,11 @@ from collections.abc import MutableMapping
 
 import structlog
 
-__all__ = ["configure_logs", "get_logger", "kafka_logger", "redact"]
+__all__ = ["configure_logs", "get_logger", "joined", "kafka_logger", "redact"]
 
 _EMAIL = re.compile(r"[^\s\"'<>@,;:]+@[^\s\"'<>@,;:]+")
 _PHONE = re.compile(r"\+\d{7,15}\b")
+_MOST_REMEMBERED = 1_000
 
 
 def redact(
@@ -56,18 +57,51 @@ def configure_logs(service: str, level: str = "info") -> None:
 
 
 class _Forward(logging.Handler):
+    """A library's lines, as ours."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__()
+        self._library = library
+
     def emit(self, record: logging.LogRecord) -> None:
-        """Librdkafka's line, as one of ours."""
-        get_logger().log(record.levelno, "librdkafka", message=record.getMessage())
+        get_logger().log(record.levelno, self._library, message=record.getMessage())
 
 
 def kafka_logger() -> logging.Logger:
     """For the ``logger`` of a Kafka client, whose lines then join ours."""
-    logger = logging.getLogger("lastword.librdkafka")
+    return joined("lastword.librdkafka", "librdkafka")
+
+
+def joined(name: str, library: str, *, seldom_s: float = 0.0) -> logging.Logger:
+    """A library's own logger, by its name, of which the lines join ours from now on.
+
+    ``seldom_s``: what it says again within so many seconds is left out.
+    """
+    logger = logging.getLogger(name)
     if not logger.handlers:
-        logger.addHandler(_Forward())
+        handler = _Forward(library)
+        handler.addFilter(_Seldom(seldom_s))
+        logger.addHandler(handler)
         logger.propagate = False
     return logger
+
+
+class _Seldom(logging.Filter):
+    """The same is what was written the same, whatever is filled in."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._said_at: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said_at = self._said_at.get(str(record.msg))
+        if said_at is not None and record.created - said_at < self._seconds:
+            return False
+        if len(self._said_at) > _MOST_REMEMBERED:
+            self._said_at.clear()
+        self._said_at[str(record.msg)] = record.created
+        return True
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:

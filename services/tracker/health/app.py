@@ -23,6 +23,7 @@ from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.records import Partition
 from services.runtime.settings import Settings
 from services.runtime.stretches import StretchReader
+from services.tracker.health.connecting import credentials
 from services.tracker.health.figures import show
 from services.tracker.health.following import following
 from services.tracker.health.judging import Judge
@@ -33,6 +34,8 @@ from services.tracker.health.windows import Windows, spans
 __all__ = ["serve"]
 
 _LOOK_EVERY_S = 2.0
+#: while it is behind, as at its start
+_LOOK_SOON_S = 0.25
 #: behind for so long without getting on, it is started again
 _STALLED_S = 60.0
 _ACKNOWLEDGED_WITHIN_S = 5.0
@@ -97,14 +100,22 @@ class Health:
 class _Ready:
     """What /readyz says."""
 
-    why: str | None = "starting"
+    def __init__(self) -> None:
+        self.why: str | None = "starting"
 
     def __call__(self) -> str | None:
         return self.why
 
+    def stand_by(self) -> None:
+        """As it should be: another has the work."""
+        if self.why is not None:
+            get_logger().info("standing_by", why="another health process has the group")
+        self.why = None
+
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Follow the log until told to stop; raises ``Misconfigured`` or ``Retryable``."""
+    credentials(settings.kafka)
     log = await asyncio.to_thread(inspect_log, settings.kafka)
     codec = await asyncio.to_thread(Codec, settings.registry)
     ready = _Ready()
@@ -142,8 +153,7 @@ async def _begin(
 ) -> Reading | None:
     """The windows as they are now, with the group's place behind them; None: told to stop."""
     while True:
-        ready.why = None  # who stands by is as it should be
-        if not await turn(settings.kafka, topic_ids, stop):
+        if not await turn(settings.kafka, topic_ids, stop, ready.stand_by):
             return None
         ready.why = "reading the last hour"
         began = boot_seconds()
@@ -166,4 +176,4 @@ async def _look(
         while True:
             is_current = await health.look(reader)
             ready.why = None if is_current else "behind: the log is not read to its end"
-            await asyncio.sleep(_LOOK_EVERY_S)
+            await asyncio.sleep(_LOOK_EVERY_S if is_current else _LOOK_SOON_S)

@@ -15,6 +15,7 @@ from faust.app.base import BootStrategy
 
 from services.core.errors import Retryable
 from services.core.groups import HEALTH as GROUP
+from services.runtime.logs import joined
 from services.tracker.health.connecting import brokers, credentials
 from services.tracker.health.reading import Reading
 from services.tracker.health.rebuilding import READ
@@ -25,6 +26,10 @@ __all__ = ["following"]
 _SESSION_S = 10.0
 _HEARTBEAT_S = 2.0
 _REQUEST_S = 30.0
+#: that have something to say in a log
+_LIBRARIES = ("faust", "mode", "aiokafka")
+#: without a broker aiokafka says the same a hundred times a second
+_SELDOM_S = 10.0
 
 
 class _ReadsOnly(BootStrategy):
@@ -74,6 +79,8 @@ async def following(
     kafka: Mapping[str, str], reading: Reading
 ) -> AsyncIterator["asyncio.Future[None]"]:
     """Reads while it lasts. The future fails with what ends the reading before."""
+    for library in _LIBRARIES:
+        joined(library, library, seldom_s=_SELDOM_S)
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     with TemporaryDirectory(prefix="lastword-health-") as folder:
         app = _app(kafka, reading, folder)

@@ -18,7 +18,7 @@ from services.core.groups import HEALTH as GROUP
 from services.core.identifiers import AccountName
 from services.core.topics import ATTEMPTS, HEALTH, RECEIPTS
 from services.runtime.codec import Codec
-from services.runtime.logs import get_logger, kafka_logger
+from services.runtime.logs import kafka_logger
 from services.runtime.records import Partition
 from services.runtime.stretches import StretchReader
 from services.tracker.health.reading import Reading
@@ -36,15 +36,17 @@ _NOT_MINE = (
 )
 
 
-async def turn(kafka: Mapping[str, str], topic_ids: Mapping[str, str], stop: asyncio.Event) -> bool:
+async def turn(
+    kafka: Mapping[str, str],
+    topic_ids: Mapping[str, str],
+    stop: asyncio.Event,
+    stand_by: Callable[[], None],
+) -> bool:
     """Wait until nobody has the group; False: told to stop first."""
-    told = False
     while not stop.is_set():
         if await asyncio.to_thread(_is_empty, kafka, topic_ids):
             return True
-        if not told:
-            get_logger().info("standing_by", why="another health process has the group")
-            told = True
+        stand_by()
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _LOOK_EVERY_S)
     return False
