@@ -16,7 +16,7 @@ setup: .venv/.complete  ## the virtual environment with every package, pinned an
 
 .venv/.complete: requirements.lock pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with PYTHON=..."; exit 1; }
-	@echo "setting up .venv: about 300 MB, once"
+	@echo "setting up .venv: about 500 MB on disk, once"
 	@$(PYTHON) -m venv .venv
 	@$(RUN) pip install --quiet --disable-pip-version-check uv
 	@$(RUN) uv pip install --require-hashes -r requirements.lock

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 
-from services.core.errors import PoisonEvent
 from services.core.events import NotificationRouted
 from services.core.ledger import Parked
 from services.core.topics import lane_of
@@ -56,11 +55,8 @@ class Resuming:
 
     def _take(self, row: Parked) -> None:
         lane, place = lane_of(row.topic), ((row.topic, row.partition), PARKED)
-        try:
-            event = self._codec.decode(row.body)
-        except PoisonEvent:
-            event = None
-        if lane is None or not isinstance(event, NotificationRouted):
+        event = self._codec.decode_as(row.body, NotificationRouted)
+        if lane is None or event is None:
             # it was a record that nobody understood, and that was dead-lettered
             get_logger().error("not_resumed", notification=str(row.id))
             self._state.unparked.append(row.id)

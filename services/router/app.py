@@ -21,7 +21,7 @@ from services.runtime.deployed import inspect_log
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEAD_LETTERS, MISPLACED, ROUTED
 from services.runtime.monitoring import Monitoring
-from services.runtime.process import tell_address
+from services.runtime.process import first_to_end, tell_address
 from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.reloading import Catalogues
 from services.runtime.settings import Settings
@@ -61,8 +61,9 @@ class Router:
 
     def _route(self, record: Record, event: Event | PoisonEvent) -> Output:
         loaded = self._loaded
-        by = loaded.catalogue, loaded.rules, self._partitions
-        return route(record, event, *by, self._standings)
+        return route(
+            record, event, loaded.catalogue, loaded.rules, self._partitions, self._standings
+        )
 
     def _written(self, record: Record, output: Output) -> list[OutRecord]:
         match output:
@@ -136,7 +137,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     health = HealthFollower(settings.kafka, log.ids, codec)
     steering = asyncio.create_task(health.run(router.steer_by))
     try:
-        await _first(stream, following, steering, asyncio.create_task(stop.wait()))
+        await first_to_end(stream, following, steering, asyncio.create_task(stop.wait()))
     finally:
         following.cancel()
         steering.cancel()
@@ -150,7 +151,3 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def _follow(catalogues: Catalogues, router: Router) -> None:
     while True:
         router.use(await catalogues.next())
-
-
-async def _first(*tasks: asyncio.Task[object]) -> None:
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

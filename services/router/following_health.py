@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime, timedelta
 
-from services.core.errors import PoisonEvent, Retryable
+from services.core.errors import Retryable
 from services.core.events import ProviderHealth
 from services.core.identifiers import AccountName
 from services.core.record import Record
@@ -37,11 +37,8 @@ class Latest:
 
     def take(self, record: Record) -> None:
         """What nobody understands changes nothing."""
-        try:
-            health = None if record.value is None else self._codec.decode(record.value)
-        except PoisonEvent:
-            return
-        if isinstance(health, ProviderHealth):
+        health = self._codec.decode_as(record.value, ProviderHealth)
+        if health is not None:
             self._told[health.account] = (record.timestamp, health)
 
     def standings(self, now: datetime) -> Standings:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from io import BytesIO
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -23,6 +23,7 @@ from services.runtime.schemas import SINGLE_OBJECT, EventSchema, Writer, schema_
 
 __all__ = ["Codec", "Requested"]
 
+_E = TypeVar("_E", bound=Event)
 Requested: TypeAlias = NotificationRequested | NotificationCancelled
 
 #: what Avro's logical types carry as they are
@@ -80,6 +81,14 @@ class Codec:
             "the value begins neither as Avro's single-object encoding nor as Confluent's wire"
             " format: see schemas/ for what to write",
         )
+
+    def decode_as(self, value: bytes | None, event: type[_E]) -> _E | None:
+        """An event of this kind; None where it is null, another, or not understood."""
+        try:
+            read = None if value is None else self.decode(value)
+        except PoisonEvent:
+            return None
+        return read if isinstance(read, event) else None
 
     def decode_requested(self, value: bytes) -> Requested:
         """A value of a requested topic: as ``decode``, or a JSON object.

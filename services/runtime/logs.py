@@ -80,7 +80,8 @@ def joined(name: str, library: str, *, seldom_s: float = 0.0) -> logging.Logger:
     logger = logging.getLogger(name)
     if not logger.handlers:
         handler = _Forward(library)
-        handler.addFilter(_Seldom(seldom_s))
+        if seldom_s:
+            handler.addFilter(_Seldom(seldom_s))
         logger.addHandler(handler)
         logger.propagate = False
     return logger

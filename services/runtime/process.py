@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -39,6 +40,13 @@ async def _until_signalled(serve: Serve, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await serve(settings, stop)
+
+
+async def first_to_end(*tasks: "asyncio.Future[Any]") -> None:
+    """Wait until one of them ends; what it died of is raised."""
+    ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in ended:
+        task.result()
 
 
 def tell_address(file: str, name: str, address: str) -> None:

@@ -12,8 +12,9 @@ from msgspec import Struct
 
 from services.core.events import CloseReason
 from services.core.over_quota import Windows, over_quota
+from services.sandbox.ledger import Entry
 
-__all__ = ["Accepted", "Ending", "Findings", "Promise", "Windows", "find"]
+__all__ = ["Accepted", "Ending", "Findings", "Promise", "Windows", "accepted_of", "find"]
 
 #: how something ends that a provider took, or may have taken
 _TAKEN = (CloseReason.SENT, CloseReason.UNKNOWN)
@@ -46,6 +47,17 @@ class Accepted(Struct, frozen=True, kw_only=True):
     cost: int = 1
     #: it came within J of its cell; a quota promises nothing of deliveries that spread further
     within_j: bool = True
+
+
+def accepted_of(entry: Entry) -> Accepted:
+    """As the sandbox's ledger has it."""
+    return Accepted(
+        id=entry.notification_id or "",
+        attempt=entry.attempt or 0,
+        account=entry.account,
+        at=entry.received_at,
+        at_s=entry.monotonic,
+    )
 
 
 class Ending(Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ from services.runtime.ledger.time import LedgerTime
 from services.runtime.logs import get_logger
 from services.runtime.monitoring import split_bind
 from services.runtime.postgres import migrate
-from services.runtime.process import tell_address
+from services.runtime.process import first_to_end, tell_address
 from services.runtime.producer import LogProducer
 from services.runtime.reloading import Catalogues, serve_each
 from services.runtime.settings import Settings
@@ -110,7 +110,7 @@ async def _serve(
         address = await _listen(stack, routes, host, port)
         tell_address(settings.address_file, "tracker", address)
         get_logger().info("tracking", address=address)
-        await _first(fold, sweeping, watching, asyncio.create_task(stop.wait()))
+        await first_to_end(fold, sweeping, watching, asyncio.create_task(stop.wait()))
 
 
 def _sweeper(
@@ -215,7 +215,3 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-async def _first(*tasks: asyncio.Task[object]) -> None:
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

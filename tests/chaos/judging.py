@@ -8,7 +8,7 @@ import psycopg
 from msgspec import Struct
 from msgspec.structs import replace
 
-from services.core.catalogue import Lane
+from services.core.catalogue import Lane, quotas_of
 from services.core.events import (
     AttemptSettled,
     AttemptStarted,
@@ -18,10 +18,10 @@ from services.core.events import (
 )
 from services.core.identifiers import TypeName
 from services.core.outcomes import OutcomeKind
-from services.core.quota import LENGTH_US
+from services.core.over_quota import windows_of
 from services.core.topics import ATTEMPTS, requested
 from services.sandbox.ledger import Entry
-from services.sandbox.oracle import Accepted, Ending, Findings, Promise, Windows, find
+from services.sandbox.oracle import Accepted, Ending, Findings, Promise, accepted_of, find
 from tests.acceptance.engine.log import Standing
 from tests.chaos.events import events, standing_events
 from tests.chaos.house import House
@@ -49,14 +49,13 @@ def judge(
     missing = [id for id, acknowledged in asked.items() if acknowledged]
     missing = sorted(set(missing) - {promise.id for promise in promises})
     told = _told(house)
-    until = _until(house)
     closed = closed_in_tables(house, list(asked))
     found = find(
         [replace(promise, acknowledged=asked[promise.id]) for promise in promises],
-        [_accepted(entry, until) for entry in entries],
+        [_accepted(entry, told.should_come_by) for entry in entries],
         {id: ending for id, ending in told.endings.items() if id in closed},
         repeat=house.catalogue.repeating,
-        quotas=_quotas(house),
+        quotas={name: windows_of(quota) for name, quota in quotas_of(house.catalogue).items()},
     )
     contradicted = tuple(id for id in told.contradicted if id in asked)
     return replace(found, lost=(*missing, *found.lost), contradicted=contradicted)
@@ -68,6 +67,8 @@ class _Told(Struct, frozen=True, kw_only=True):
     endings: Mapping[str, Ending]
     #: closed once like this and once like that
     contradicted: tuple[str, ...]
+    #: until when each attempt at an account with a quota comes within J of its cell
+    should_come_by: Mapping[tuple[str, int], datetime]
 
 
 def promises_of(house: House) -> dict[str, Promise]:
@@ -93,21 +94,34 @@ def _promise(house: House, record: Standing, event: NotificationRequested) -> Pr
 
 
 def _told(house: House) -> _Told:
-    """Every verdict in the log, with why each unknown one is that."""
+    """Every verdict in the log, with why each unknown one is that; and when it was to be sent.
+
+    Everything here shares two cores, and what strikes takes all of them now and then: what is sent
+    in its cell then comes later than the account allows for.
+    """
     closed: dict[str, NotificationClosed] = {}
     lost: dict[str, AttemptSettled] = {}
     contradicted: set[str] = set()
-    told: Iterable[NotificationClosed | AttemptSettled]
-    told = events(house, ATTEMPTS, NotificationClosed, AttemptSettled)
+    should_come_by: dict[tuple[str, int], datetime] = {}
+    quotas = quotas_of(house.catalogue)
+    told: Iterable[NotificationClosed | AttemptSettled | AttemptStarted]
+    told = events(house, ATTEMPTS, NotificationClosed, AttemptSettled, AttemptStarted)
     for event in told:
         id = str(event.notification_id)
-        if isinstance(event, NotificationClosed):
-            if closed.setdefault(id, event).reason is not event.reason:
-                contradicted.add(id)
-        elif event.outcome is OutcomeKind.UNKNOWN:
-            lost[id] = event
-    endings = {id: _ending(event, lost.get(id)) for id, event in closed.items()}
-    return _Told(endings=endings, contradicted=tuple(sorted(contradicted)))
+        match event:
+            case AttemptStarted() if event.account in quotas:
+                jitter = timedelta(microseconds=quotas[event.account].jitter_us)
+                should_come_by[id, event.attempt] = event.send_by + jitter
+            case NotificationClosed():
+                if closed.setdefault(id, event).reason is not event.reason:
+                    contradicted.add(id)
+            case AttemptSettled(outcome=OutcomeKind.UNKNOWN):
+                lost[id] = event
+    return _Told(
+        endings={id: _ending(event, lost.get(id)) for id, event in closed.items()},
+        contradicted=tuple(sorted(contradicted)),
+        should_come_by=should_come_by,
+    )
 
 
 def _ending(closed: NotificationClosed, lost: AttemptSettled | None) -> Ending:
@@ -127,37 +141,7 @@ def closed_in_tables(house: House, ids: list[str]) -> set[str]:
         return {id for (id,) in rows}
 
 
-def _until(house: House) -> dict[tuple[str, int], datetime]:
-    """Until when each attempt at an account with a quota should have come: its cell's end, and J.
-
-    Everything here shares two cores, and what strikes takes all of them now and then: what is sent
-    in its cell then comes later than the account allows for.
-    """
-    quotas = {a.name: a.quota for a in house.catalogue.accounts.values() if a.quota is not None}
-    return {
-        (str(start.notification_id), start.attempt): start.send_by
-        + timedelta(microseconds=quotas[start.account].jitter_us)
-        for start in events(house, ATTEMPTS, AttemptStarted)
-        if start.account in quotas
-    }
-
-
-def _accepted(entry: Entry, until: Mapping[tuple[str, int], datetime]) -> Accepted:
-    last = until.get((entry.notification_id or "", entry.attempt or 0))
-    return Accepted(
-        within_j=last is None or entry.received_at <= last,
-        id=entry.notification_id or "",
-        attempt=entry.attempt or 0,
-        account=entry.account,
-        at=entry.received_at,
-        at_s=entry.monotonic,
-    )
-
-
-def _quotas(house: House) -> dict[str, Windows]:
-    """The limits of the catalogue's accounts, by the length of their windows in seconds."""
-    return {
-        name: {LENGTH_US[per] / 1_000_000: limit for per, limit in account.quota.limits.items()}
-        for name, account in house.catalogue.accounts.items()
-        if account.quota is not None
-    }
+def _accepted(entry: Entry, should_come_by: Mapping[tuple[str, int], datetime]) -> Accepted:
+    accepted = accepted_of(entry)
+    last = should_come_by.get((accepted.id, accepted.attempt))
+    return replace(accepted, within_j=last is None or accepted.at <= last)

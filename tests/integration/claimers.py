@@ -259,7 +259,7 @@ async def behind_a_quota(
                 )
                 for _ in range(5)
             ]
-            for asked, answer in zip(batch, await own.claim(batch), strict=True):
+            for asked, answer in zip(batch, await _patiently(own, batch), strict=True):
                 if answer.refused is None:
                     attempt = answer.attempts[-1]
                     assert attempt.opens_at is not None
@@ -276,6 +276,13 @@ async def behind_a_quota(
         windows[start] = sum(cost for at, cost in sent if start <= at < start + _SECOND)
     over = max(max(windows.values(), default=0) - 40, total - 100, 0)
     return Seen(grants=total, over_quota=over, deadlocks=deadlocks)
+
+
+async def _patiently(own: PostgresLedger, batch: Sequence[ClaimRequest]) -> Sequence[ClaimAnswer]:
+    """As dispatch asks: where the rows are contended, again."""
+    while True:
+        with suppress(Retryable):
+            return await own.claim(batch)
 
 
 async def judged_before_a_wait(dsn: str, *, plant: Callable[[str], None] = _no_change) -> Seen:

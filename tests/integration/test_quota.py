@@ -1,23 +1,15 @@
 """I3 on the real thing: two dispatch processes share an account, and the sandbox's clock judges."""
 
 import asyncio
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
-import aiohttp
-import msgspec
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
-from msgspec.structs import replace
-from prometheus_client.parser import text_string_to_metric_families
 
 from services.core.catalogue import Lane
 from services.core.events import Channel, Leg, NotificationRouted, Proposal
@@ -34,10 +26,11 @@ from services.core.topics import queued, requested
 from services.runtime.clock import utc_now
 from services.runtime.codec import Codec
 from services.runtime.producer import LogProducer, OutRecord
-from services.runtime.settings import Settings, to_environment
+from services.runtime.settings import Settings
 from services.runtime.topics import create_topics, topic_ids
 from services.sandbox.app import Sandbox
 from services.sandbox.ledger import Entry
+from tests.integration.dispatchers import dispatching
 from tests.integration.stack import SHOP, secrets
 
 pytestmark = pytest.mark.usefixtures("fresh_log")
@@ -66,63 +59,6 @@ def catalogue(tmp_path: Path) -> Path:
     assert "batch = 100\n" in text
     file.write_text(text.replace("batch = 100\n", f"quota = {{ per_second = {LIMIT} }}\n"))
     return folder
-
-
-class Dispatcher:
-    """A dispatch process."""
-
-    def __init__(self, settings: Settings, folder: Path, name: str) -> None:
-        self._address = folder / f"{name}.address"
-        own = replace(settings, address_file=str(self._address))
-        with (folder / f"{name}.log").open("w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.dispatch"],
-                env={**os.environ, **to_environment(own)},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    async def sent(self) -> float:
-        """How much it has had accepted so far."""
-        return await self._metric("lastword_attempts_total", outcome="accepted")
-
-    async def jitter_us(self) -> int:
-        """What it has measured of the account's J."""
-        return round(1_000_000 * await self._metric("lastword_jitter_seconds"))
-
-    async def _metric(self, name: str, **labels: str) -> float:
-        while not self._address.exists():
-            assert self._process.poll() is None, "it ended"
-            await asyncio.sleep(0.1)
-        url = msgspec.json.decode(self._address.read_bytes())["metrics"]
-        async with aiohttp.ClientSession() as session, session.get(url) as reply:
-            text = await reply.text()
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    async def end(self) -> None:
-        self._process.terminate()
-        # its last sends are answered here, meanwhile
-        await asyncio.to_thread(self._process.wait, 30)
-
-
-@asynccontextmanager
-async def dispatching(settings: Settings, folder: Path) -> AsyncIterator[Sequence[Dispatcher]]:
-    """Two of them, until the block ends."""
-    both = [Dispatcher(settings, folder, name) for name in ("one", "two")]
-    try:
-        for each in both:
-            await each.sent()
-        yield both
-    finally:
-        await asyncio.gather(*(each.end() for each in both))
 
 
 def campaign(readers: int, topic_id: str) -> Iterator[OutRecord]:
@@ -180,7 +116,7 @@ async def test_p10_two_processes_share_an_account_never_over_its_quota_even_if_o
             base_urls=sandbox.base_urls,
             secrets=secrets(catalogue),
         )
-        async with dispatching(settings, tmp_path) as both:
+        async with dispatching(settings, tmp_path, 2) as both:
             backlog = campaign(3_000, topic_ids(admin)[requested(Lane.BULK)])
             await producer.publish_async(list(backlog))
             async with asyncio.timeout(45):

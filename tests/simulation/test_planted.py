@@ -5,8 +5,12 @@ import pytest
 from tests.simulation.planted import BUGS, seek
 
 SEEDS = range(1500)
+#: it takes the simulation a thousand seeds to come upon these
+RARE = ("renew_for_a_question_that_comes_too_late", "read_the_log_at_once")
 
 
-@pytest.mark.parametrize("name", BUGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(bug, marks=pytest.mark.slow if bug in RARE else ()) for bug in BUGS]
+)
 def test_the_simulation_notices(name: str) -> None:
     assert seek(name, SEEDS) is not None, f"{name} survives {len(SEEDS)} seeds"

@@ -105,10 +105,7 @@ def _began(
     with closing(StretchReader(kafka, {ATTEMPTS: topic_id})) as reader:
         for records in reader.read(*reader.span(since)):
             for record in records:
-                try:
-                    event = codec.decode(record.value or b"")
-                except PoisonEvent:
-                    continue
-                if isinstance(event, AttemptStarted):
+                event = codec.decode_as(record.value, AttemptStarted)
+                if event is not None:
                     began.setdefault(event.notification_id, event.at.astimezone(UTC))
     return began

@@ -5,7 +5,7 @@ catalogue alone. What ends the reading ends the process, to be started again.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, closing
 
 from services.core.errors import Retryable
@@ -18,7 +18,7 @@ from services.runtime.deployed import inspect_log
 from services.runtime.logs import get_logger
 from services.runtime.metrics import LAG
 from services.runtime.monitoring import Monitoring
-from services.runtime.process import tell_address
+from services.runtime.process import first_to_end, tell_address
 from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.records import Partition
 from services.runtime.settings import Settings
@@ -136,12 +136,11 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         ended = await stack.enter_async_context(following(settings.kafka, reading))
         looking = asyncio.create_task(_look(settings.kafka, log.ids, health, ready))
         stopping = asyncio.create_task(stop.wait())
-        tasks: Sequence[asyncio.Future[object]] = (ended, looking, stopping)  # type: ignore[assignment]
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        looking.cancel()
-        stopping.cancel()
-        for each in done:
-            each.result()
+        try:
+            await first_to_end(ended, looking, stopping)
+        finally:
+            looking.cancel()
+            stopping.cancel()
 
 
 async def _begin(

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from services.core.errors import PoisonEvent, Retryable
+from services.core.errors import Retryable
 from services.core.events import ProviderHealth
 from services.core.groups import HEALTH as GROUP
 from services.core.identifiers import AccountName
@@ -95,18 +95,10 @@ def last_receipts(
     with closing(StretchReader(kafka, {HEALTH: topic_ids[HEALTH]})) as reader:
         for records in reader.read(*reader.span(None)):
             for record in records:
-                health = _health(codec, record.value)
+                health = codec.decode_as(record.value, ProviderHealth)
                 if health is not None and health.last_receipt_at is not None:
                     found[health.account] = health.last_receipt_at.timestamp()
     return found
-
-
-def _health(codec: Codec, value: bytes | None) -> ProviderHealth | None:
-    try:
-        event = None if value is None else codec.decode(value)
-    except PoisonEvent:
-        return None
-    return event if isinstance(event, ProviderHealth) else None
 
 
 def place(kafka: Mapping[str, str], positions: Mapping[Partition, int]) -> bool:

@@ -6,13 +6,14 @@ another order, gives the same windows. An attempt is remembered for ``REMEMBERED
 a receipt that takes longer is counted for its account alone, and moves no rate of delivery.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from itertools import islice, takewhile
 from sys import intern
 from typing import TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from services.core.awaiting import GAVE_UP, REACHED
 from services.core.events import (
     AttemptSettled,
     AttemptStarted,
@@ -51,16 +52,6 @@ _ENGAGED: Mapping[ReceiptKind, Measure] = {
     ReceiptKind.COMPLAINED: Measure.COMPLAINED,
     ReceiptKind.UNSUBSCRIBED: Measure.UNSUBSCRIBED,
 }
-#: who opens it has it
-_ARRIVED = frozenset((ReceiptKind.DELIVERED, *_ENGAGED))
-_BOUNCED = frozenset(
-    (
-        ReceiptKind.BOUNCED_SOFT,
-        ReceiptKind.BOUNCED_HARD,
-        ReceiptKind.FAILED,
-        ReceiptKind.EXPIRED,
-    )
-)
 _VERDICTS: Mapping[CloseReason, Measure] = {
     CloseReason.SENT: Measure.IN_TIME,
     CloseReason.FAILED: Measure.MISSED,
@@ -159,14 +150,14 @@ class _Attempt:
                 yield at, own if self._is_remembered(at) else Slice(account), _ENGAGED[kind]
 
     def _arrival(self, settled: float) -> Iterator[Counted]:
-        arrived = self._first(_ARRIVED)
+        arrived = self._first(REACHED)
         if arrived is not None:
             yield Measure.DELIVERED
             yield took(Took.RECEIPT, arrived - settled)
-        if self._first(_BOUNCED) is not None:
+        if self._first(GAVE_UP) is not None:
             yield Measure.BOUNCED
 
-    def _first(self, kinds: frozenset[ReceiptKind]) -> float | None:
+    def _first(self, kinds: Container[ReceiptKind]) -> float | None:
         times = [at for kind, at in self.receipts if kind in kinds]
         return min((at for at in times if self._is_remembered(at)), default=None)
 

@@ -2,10 +2,8 @@
 
 import asyncio
 import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -23,9 +21,10 @@ from services.core.topics import requested
 from services.runtime.catalogue import load_catalogue
 from services.runtime.codec import Codec
 from services.runtime.producer import LogProducer, OutRecord
-from services.runtime.settings import Settings, to_environment
+from services.runtime.settings import Settings
 from services.sandbox.control import Control
 from services.sandbox.ledger import Entry
+from tests.integration.dispatchers import dispatching
 
 __all__ = ["Flood", "flooded", "limited"]
 
@@ -124,25 +123,9 @@ async def flooded(data: Path, catalogue: Path, *, dispatchers: int = 1) -> Async
     async with AsyncExitStack() as stack:
         up = await asyncio.to_thread(Supervisor(plan).start)
         stack.push_async_callback(asyncio.to_thread, up.stop)
-        for number in range(1, dispatchers):
-            stack.enter_context(_dispatcher(up.settings, data / f"dispatch-{number + 1}.log"))
+        others = replace(up.settings, metrics_bind="127.0.0.1:0")
+        await stack.enter_async_context(dispatching(others, data, dispatchers - 1))
         control = await stack.enter_async_context(Control(up.endpoints.sandbox or ""))
         client = AsyncLastword(up.endpoints.ingest)
         stack.push_async_callback(client.close)
         yield Flood(up, control, client)
-
-
-@contextmanager
-def _dispatcher(settings: Settings, log: Path) -> Iterator[None]:
-    """One more, beside the engine's own; it ends with the block, in order."""
-    told = to_environment(replace(settings, metrics_bind="127.0.0.1:0", address_file=""))
-    with ExitStack() as stack:
-        out = stack.enter_context(log.open("w"))
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "services.dispatch"], env=told, stdout=out, stderr=out
-        )
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(30)

@@ -17,7 +17,7 @@ from services.runtime.codec import Codec
 from services.runtime.stretches import StretchReader
 from services.sandbox.control import Control
 from services.sandbox.ledger import Entry
-from services.sandbox.oracle import Accepted, Ending, Findings, Promise, find
+from services.sandbox.oracle import Ending, Findings, Promise, accepted_of, find
 from tests.acceptance.engine.running import Engine
 
 __all__ = ["Steady", "events"]
@@ -126,7 +126,7 @@ class Steady:
         while not ids <= endings.keys() and time.monotonic() < ends:
             endings = await asyncio.to_thread(_endings, self._engine)
             await asyncio.sleep(_LOOK_EVERY_S)
-        accepted = [_accepted(entry) for entry in await self.control.ledger()]
+        accepted = [accepted_of(entry) for entry in await self.control.ledger()]
         return find(self.promises, accepted, endings)
 
 
@@ -144,13 +144,3 @@ def _endings(engine: Engine) -> dict[str, Ending]:
         for event in events(engine, ATTEMPTS)
         if isinstance(event, NotificationClosed)
     }
-
-
-def _accepted(entry: Entry) -> Accepted:
-    return Accepted(
-        id=entry.notification_id or "",
-        attempt=entry.attempt or 0,
-        account=entry.account,
-        at=entry.received_at,
-        at_s=entry.monotonic,
-    )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -23,21 +24,13 @@ _UNDER_WAY = 0.8
 
 async def waits(flood: Flood, ids: Collection[str]) -> Sequence[float]:
     """Seconds from acceptance to the provider's socket, the shortest first."""
-    await _until_all(flood, ids)
-    appended, wanted = flood.appended(), set(ids)
-    return sorted(
-        (entry.received_at - appended[entry.notification_id]).total_seconds()
-        for entry in await flood.entries()
-        if entry.notification_id in wanted
-    )
-
-
-async def _until_all(flood: Flood, ids: Collection[str]) -> None:
+    appended, received = dict[str, datetime](), dict[str, datetime]()
     async with asyncio.timeout(120):
-        while not set(ids) <= {e.notification_id for e in await flood.entries()}:
+        while not set(ids) <= appended.keys() & received.keys():
             await asyncio.sleep(1)
-        while not set(ids) <= flood.appended().keys():
-            await asyncio.sleep(1)
+            appended = flood.appended()
+            received = {e.notification_id or "": e.received_at for e in await flood.entries()}
+    return sorted((received[id] - appended[id]).total_seconds() for id in ids)
 
 
 def p99(times: Sequence[float]) -> float:

@@ -20,7 +20,7 @@ from services.runtime.embedded.kafka import EmbeddedKafka
 from services.runtime.embedded.postgres import EmbeddedPostgres
 from services.sandbox.faults import Bounce, Down, Fault, Slow, Swallowed, Throttle
 from services.sandbox.ledger import Entry
-from services.sandbox.oracle import Accepted, Ending, Promise, find
+from services.sandbox.oracle import Ending, Promise, accepted_of, find
 from tests.integration.stack import SHOP, Stack, running_stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
@@ -176,9 +176,6 @@ def _reasons(delivery: dict[str, object]) -> list[str]:
 def _promises_are_kept(stack: Stack, id: str) -> None:
     """By the same oracle as everywhere."""
     promise = Promise(id=id, key=id, type=_AWAITED, version=1)
-    taken = [
-        Accepted(id=id, attempt=entry.attempt or 0, account=entry.account, at=entry.received_at)
-        for entry in _entries(stack, id)
-    ]
+    taken = [accepted_of(entry) for entry in _entries(stack, id)]
     ends = {id: Ending(reason=CloseReason.SENT)}
     find([promise], taken, ends, awaiting=[_AWAITED]).assert_kept()

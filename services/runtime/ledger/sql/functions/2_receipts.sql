@@ -36,6 +36,12 @@ BEGIN
                 ELSE 'awaited' END;
 END $$;
 
+-- Whether the end of its wait decides, rather than reconciling.
+CREATE OR REPLACE FUNCTION ledger.goes_on(a ledger.attempts) RETURNS boolean LANGUAGE sql IMMUTABLE
+AS $$
+    SELECT a.falls_back OR a.outcome = 'accepted';
+$$;
+
 -- Whether an attempt that may have been taken stands in nobody's way any more. On the last leg an
 -- unknown one whose receipt is missing is reconciled, as any other.
 CREATE OR REPLACE FUNCTION ledger.is_past(
@@ -43,7 +49,7 @@ CREATE OR REPLACE FUNCTION ledger.is_past(
 ) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT CASE ledger.awaited(a, n, now)
            WHEN 'bounced' THEN true
-           WHEN 'missed' THEN a.falls_back OR a.outcome = 'accepted'
+           WHEN 'missed' THEN ledger.goes_on(a)
            ELSE false END;
 $$;
 
@@ -137,9 +143,8 @@ $$;
 CREATE OR REPLACE FUNCTION ledger.awaited_due(p_id uuid, now timestamptz) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
     SELECT CASE ledger.awaited(a, n, now)
-           WHEN 'awaited' THEN
-               CASE WHEN a.falls_back OR a.outcome = 'accepted' THEN ledger.awaited_until(a, n) END
-           WHEN 'missed' THEN CASE WHEN a.falls_back OR a.outcome = 'accepted' THEN now END
+           WHEN 'awaited' THEN CASE WHEN ledger.goes_on(a) THEN ledger.awaited_until(a, n) END
+           WHEN 'missed' THEN CASE WHEN ledger.goes_on(a) THEN now END
            ELSE now END
     FROM ledger.notifications n JOIN ledger.attempts a ON a.id = n.id AND a.attempt = n.attempts
     WHERE n.id = p_id AND n.closed_as IS NULL AND ledger.awaited(a, n, now) IS NOT NULL;

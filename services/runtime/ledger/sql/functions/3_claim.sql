@@ -1,6 +1,7 @@
 -- claim: requests as [{claim_id, identity, attempt, leg, channel, account, deadline, lease_ms,
 -- timeout_ms, ask, ready_ms, cost, lane, repeats, awaits, within_ms, falls_back, requested_at, reason,
--- losers: [identity]}]; an answer a request, in order. terms: {margin_ms, longest_lease_ms, lifetime_ms, quotas: {account: quota}}.
+-- losers: [identity]}]; an answer a request, in order. terms: {margin_ms, longest_lease_ms,
+-- lifetime_ms, quotas: {account: quota}}.
 CREATE OR REPLACE FUNCTION ledger.claim(requests jsonb, terms jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -73,8 +73,9 @@ BEGIN
 END $$;
 
 -- Forget up to `most` notifications that ended a lifetime ago, and as many keys of which nothing was
--- decided for as long, and receipts that are as old; how many. A record that is older is closed as expired at its claim, so none
--- of these is ever asked for again. Nothing here waits for a lock, so the order of locks is kept.
+-- decided for as long, and receipts that are as old; how many. A record that is older is closed as
+-- expired at its claim, so none of these is ever asked for again. Nothing here waits for a lock, so
+-- the order of locks is kept.
 CREATE OR REPLACE FUNCTION ledger.purge(lifetime_ms bigint, most integer) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
