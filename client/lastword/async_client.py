@@ -68,7 +68,7 @@ class AsyncLastword:
         *,
         user: str,
         type: str,
-        to: To,
+        to: To | None = None,
         data: Mapping[str, object] | None = None,
         subject: str | None = None,
         id: UUID | str | None = None,

@@ -35,8 +35,10 @@ def key_faults(event: NotificationRequested | NotificationCancelled) -> Iterator
         yield from _part_faults("#/subject", event.subject, _MAX_PART)
 
 
-def address_faults(to: Addresses) -> Iterator[Fault]:
-    """What is wrong with the shape of the addresses."""
+def address_faults(to: Addresses | None) -> Iterator[Fault]:
+    """What is wrong with the shape of the addresses; without any, the profile has them."""
+    if to is None:
+        return
     if to.email is None and to.phone is None:
         yield Fault("#/to", "it needs an email or a phone")
     if to.email is not None and not _EMAIL.fullmatch(to.email):

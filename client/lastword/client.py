@@ -78,7 +78,7 @@ class Lastword:
         *,
         user: str,
         type: str,
-        to: To,
+        to: To | None = None,
         data: Mapping[str, object] | None = None,
         subject: str | None = None,
         id: UUID | str | None = None,

@@ -1,4 +1,4 @@
-"""The contract between producers and Lastword: two events, one key, and how ids are made.
+"""The contract between producers and Lastword: its events, their keys, and how ids are made.
 
 Pure: no I/O, no clock, no chance. The engine imports this module, so the two cannot disagree.
 """
@@ -18,8 +18,10 @@ __all__ = [
     "NotificationCancelled",
     "NotificationId",
     "NotificationRequested",
+    "RecipientUpdated",
     "SupersessionKey",
     "id_from_idempotency_key",
+    "recipient_key",
     "supersession_key",
 ]
 
@@ -55,7 +57,8 @@ class NotificationRequested(
 
     user: str
     type: str
-    to: Addresses
+    #: None: as the recipient's profile says
+    to: Addresses | None = None
     #: what the type's templates say; checked against the type's own JSON Schema
     data: Mapping[str, object] = {}
     #: made by the producer; without one, Lastword derives it from the record's position
@@ -87,6 +90,34 @@ class NotificationCancelled(
     tenant: str = DEFAULT_TENANT
     subject: str | None = None
     id: NotificationId | None = None
+
+
+class RecipientUpdated(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    tag_field="event",
+    tag=True,
+):
+    """A recipient's profile, whole: it takes the place of the one before. A null removes it."""
+
+    tenant: str = DEFAULT_TENANT
+    user: str
+    #: None: each request brings its own
+    to: Addresses | None = None
+    #: BCP 47, where a request has none
+    locale: str | None = None
+    #: IANA name
+    time_zone: str | None = None
+    #: by category and channel, whether they want it; ``*`` stands for all of either
+    preferences: Mapping[str, Mapping[str, bool]] = {}
+
+
+def recipient_key(tenant: str, user: str) -> bytes:
+    """The key of a profile's record: ``tenant:user``, encoded as ``supersession_key`` is."""
+    return ":".join(quote(part, safe="") for part in (tenant, user)).encode()
 
 
 def supersession_key(

@@ -39,8 +39,8 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     user: str
     #: one of the catalogue's types
     type: str
-    #: at least one of ``email`` and ``phone`` (E.164, with the plus)
-    to: To
+    #: ``email``, ``phone`` (E.164, with the plus) or both; None: as the user's profile says
+    to: To | None = None
     #: what the type's templates say; anything that JSON can carry
     data: Mapping[str, object] = {}
     #: narrows what supersedes what, for example an order number
@@ -73,7 +73,7 @@ def prepare(notification: Notification, *, tenant: str, new_id: UUID) -> Notific
     fields: dict[str, object] = {
         "user": notification.user,
         "type": notification.type,
-        "to": _plain(notification.to, "#/to"),
+        "to": None if notification.to is None else _plain(notification.to, "#/to"),
         "data": _plain(notification.data, "#/data"),
         "id": new_id if notification.id is None else notification.id,
         "tenant": tenant if notification.tenant is None else notification.tenant,

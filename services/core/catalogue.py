@@ -121,6 +121,10 @@ class NotificationType(msgspec.Struct, frozen=True, kw_only=True):
     deadline_ms: int
     supersede: Supersede = Supersede.LATEST
     when_unknown: WhenUnknown = WhenUnknown.HOLD
+    #: what recipients may not want; a type that names none is one of its own
+    category: str
+    #: it is sent whatever they want, as long as their address can be reached
+    required: bool = False
 
     def key_of(
         self, tenant: str, user: str, subject: str | None, notification: NotificationId
@@ -137,6 +141,11 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     accounts: Mapping[AccountName, Account]
     types: Mapping[TypeName, NotificationType]
     time_scale: float = 1.0
+
+    @property
+    def categories(self) -> frozenset[str]:
+        """What recipients can have preferences about."""
+        return frozenset(type.category for type in self.types.values())
 
     @property
     def repeating(self) -> frozenset[TypeName]:

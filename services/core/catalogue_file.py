@@ -78,6 +78,13 @@ class RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     route: list[RawLeg]
     supersede: Supersede = Supersede.LATEST
     when_unknown: WhenUnknown = WhenUnknown.HOLD
+    category: str | None = None
+
+
+class RawCategory(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in ``[categories.<name>]``."""
+
+    required: bool = False
 
 
 class RawCatalogue(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,6 +92,7 @@ class RawCatalogue(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     accounts: dict[str, RawAccount]
     types: dict[str, RawType]
+    categories: dict[str, RawCategory] = {}
 
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -112,7 +120,11 @@ def parse_catalogue(
         raise Misconfigured(f"the catalogue: {error}") from error
     scaled = _Scale(time_scale)
     accounts = {AccountName(n): _account(n, a, scaled) for n, a in raw.accounts.items()}
-    types = {TypeName(n): _type(n, t, accounts, scaled) for n, t in raw.types.items()}
+    for name in raw.categories:
+        _checked_name(name, "categories")
+    types = {
+        TypeName(n): _type(n, t, accounts, raw.categories, scaled) for n, t in raw.types.items()
+    }
     accounts = {name: _shared(account, types.values()) for name, account in accounts.items()}
     return Catalogue(version=version, accounts=accounts, types=types, time_scale=time_scale)
 
@@ -193,17 +205,27 @@ def _shared(account: Account, types: Iterable[NotificationType]) -> Account:
 
 
 def _type(
-    name: str, raw: RawType, accounts: Mapping[AccountName, Account], scale: _Scale
+    name: str,
+    raw: RawType,
+    accounts: Mapping[AccountName, Account],
+    categories: Mapping[str, RawCategory],
+    scale: _Scale,
 ) -> NotificationType:
     where = f"types.{_checked_name(name, 'types')}"
     if not raw.route:
         raise Misconfigured(f"{where}.route: a type needs at least one leg")
+    if raw.category is not None and raw.category not in categories:
+        known = ", ".join(sorted(categories)) or "none"
+        detail = f"{raw.category!r} is no category; there are: {known}"
+        raise Misconfigured(f"{where}.category: {detail}")
     return NotificationType(
         name=TypeName(name),
         lane=raw.lane,
         deadline_ms=scale.ms(raw.deadline, f"{where}.deadline"),
         supersede=raw.supersede,
         when_unknown=raw.when_unknown,
+        category=raw.category or name,
+        required=raw.category is not None and categories[raw.category].required,
         route=tuple(
             _leg(leg, f"{where}.route[{index}]", accounts, scale)
             for index, leg in enumerate(raw.route)

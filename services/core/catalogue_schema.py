@@ -16,6 +16,10 @@ _WORDS: dict[str, dict[str, str]] = {
     "RawCatalogue": {
         "accounts": "The accounts at providers, by name. Secrets come from the environment.",
         "types": "The kinds of notification, by name.",
+        "categories": "What recipients may have preferences about, by name.",
+    },
+    "RawCategory": {
+        "required": "They cannot opt out: it is sent as long as their address can be reached.",
     },
     "RawAccount": {
         "provider": "Whose account it is, as `lastword check` knows them.",
@@ -42,6 +46,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "route": "The ways to reach somebody, one after the other.",
         "supersede": "latest: a newer one of the key takes the place of one that waits.",
         "when_unknown": "What becomes of an attempt that nobody can find: held, or repeated.",
+        "category": "What recipients may not want; by default the type is one of its own.",
     },
     "RawLeg": {
         "channel": "How a person is reached.",
@@ -66,7 +71,7 @@ def catalogue_schema() -> dict[str, Any]:
         parts[name].pop("title", None)
     for name, field in _durations(parts):
         _narrow(parts[name]["properties"][field], {"pattern": f"^{DURATION}$"}, _DURATION)
-    for table in ("accounts", "types"):
+    for table in ("accounts", "types", "categories"):
         parts["RawCatalogue"]["properties"][table]["propertyNames"] = {"pattern": f"^{NAME}$"}
     return {"$schema": _DIALECT, "title": "lastword.toml", **reference, "$defs": parts}
 

@@ -10,7 +10,12 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from lastword.contract import Addresses, NotificationCancelled, NotificationRequested
+from lastword.contract import (
+    Addresses,
+    NotificationCancelled,
+    NotificationRequested,
+    RecipientUpdated,
+)
 from services.core.identifiers import (
     AccountName,
     ClaimId,
@@ -100,7 +105,10 @@ class Proposal(StrEnum):
     """What the router proposes; only the ledger's answer makes a verdict of it."""
 
     SEND = "send"
+    #: they do not want it
     SUPPRESS = "suppress"
+    #: nobody knows where to reach them
+    FAIL = "fail"
     DEAD_LETTER = "dead_letter"
 
 
@@ -141,6 +149,10 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     digest: str = ""
     #: no first byte is written before this; None: at once
     not_before: datetime | None = None
+    #: what they may not want any more when it is claimed
+    category: str = ""
+    #: it is sent whatever they want, as long as their address can be reached
+    required: bool = False
 
 
 class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -181,6 +193,10 @@ class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     within_ms: int = 0
     #: without it, another leg has its turn
     falls_back: bool = False
+    #: of the address (``core.recipients``), which is reached no more if it bounces
+    address_digest: str = ""
+    #: which they may unsubscribe from by it
+    category: str = ""
 
 
 class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -252,18 +268,6 @@ class DeliveryState(Struct, frozen=True, kw_only=True, tag_field="event", tag=Tr
     channel: Channel | None = None
     account: AccountName | None = None
     provider_ref: str | None = None
-
-
-class RecipientUpdated(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
-    """A recipient's profile, whole. A null record removes it."""
-
-    tenant: str
-    user: str
-    to: Addresses
-    updated_at: datetime
-    locale: str | None = None
-    #: IANA name
-    time_zone: str | None = None
 
 
 class HealthSlice(Struct, frozen=True, kw_only=True):

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from services.core.catalogue import Lane
-from services.core.topics import ATTEMPTS, RECEIPTS, queued, requested
+from services.core.topics import ATTEMPTS, RECEIPTS, RECIPIENTS, queued, requested
 
-__all__ = ["GROUPS", "HEALTH", "ROUTER", "TRACKER", "dispatch"]
+__all__ = ["GROUPS", "HEALTH", "PROFILES", "ROUTER", "TRACKER", "dispatch"]
 
 ROUTER = "lastword.router"
 TRACKER = "lastword.tracker"
+#: of the routers, for the ledger's sake
+PROFILES = "lastword.profiles"
 #: it takes its place itself and promises nothing, so nobody else has to watch how far it is
 HEALTH = "lastword.health"
 
@@ -23,4 +25,5 @@ GROUPS: Mapping[str, Sequence[str]] = {
     ROUTER: _REQUESTED,
     **{dispatch(lane): (queued(lane),) for lane in Lane},
     TRACKER: (*_REQUESTED, ATTEMPTS, RECEIPTS),
+    PROFILES: (RECIPIENTS,),
 }

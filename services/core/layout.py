@@ -124,7 +124,8 @@ _CLEANUP = {
     RECIPIENTS: frozenset({"compact"}),
     HEALTH: frozenset({"compact"}),
 }
-_MAY_DIE = [name(lane) for name in (requested, queued) for lane in Lane] + [ATTEMPTS, RECEIPTS]
+_MAY_DIE = [name(lane) for name in (requested, queued) for lane in Lane]
+_MAY_DIE += [ATTEMPTS, RECEIPTS, RECIPIENTS]
 
 
 def _uneven(specs: Sequence[TopicSpec], found: Mapping[str, FoundTopic]) -> Iterator[str]:

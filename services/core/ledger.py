@@ -155,6 +155,9 @@ class Attempt(Struct, frozen=True, kw_only=True):
     within_ms: int = 0
     #: without it, another leg has its turn: the next attempt may be claimed
     falls_back: bool = False
+    #: of the address that it goes to, and what the recipient can unsubscribe from by it
+    address_digest: str = ""
+    category: str = ""
     #: the receipt that says that its provider gave up; told only where attempts are told in a row
     gave_up: str = ""
 
@@ -209,6 +212,13 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     falls_back: bool = False
     #: when its record was first appended; None: not known
     requested_at: datetime | None = None
+    #: whose it is, of which address and category, for what they do not want; empty: nobody looks
+    tenant: str = ""
+    user: str = ""
+    address_digest: str = ""
+    category: str = ""
+    #: what they do not want is sent all the same
+    required: bool = False
 
 
 class ClaimRefused(StrEnum):
@@ -226,6 +236,8 @@ class ClaimRefused(StrEnum):
     CONFLICT = "conflict"
     #: the account's quota has no room soon enough: see ``retry_at``
     QUOTA = "quota"
+    #: they do not want it by this channel, or nobody is there: see ``detail``
+    SUPPRESSED = "suppressed"
 
 
 class ClaimAnswer(Struct, frozen=True, kw_only=True):
@@ -245,6 +257,8 @@ class ClaimAnswer(Struct, frozen=True, kw_only=True):
     opens_in_ms: float = 0.0
     closes_in_ms: float | None = None
     retry_at: datetime | None = None
+    #: why it is suppressed
+    detail: str = ""
 
 
 class Settlement(Struct, frozen=True, kw_only=True):

@@ -30,6 +30,8 @@ def started(attempt: Attempt) -> AttemptStarted:
         awaits=attempt.awaits,
         within_ms=attempt.within_ms,
         falls_back=attempt.falls_back,
+        address_digest=attempt.address_digest,
+        category=attempt.category,
     )
 
 

@@ -1,13 +1,15 @@
-"""What makes a request acceptable. Ingest and the router ask the same rules, so they agree.
+"""What makes a request, or a profile, acceptable. Ingest and the router ask the same rules.
 
 Each fault has a JSON pointer into the request and says what to do, without holding a value.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from math import isfinite
 from uuid import UUID
+from zoneinfo import available_timezones
 
 import jsonschema_rs
 import msgspec
@@ -20,14 +22,16 @@ from services.core.events import (
     Channel,
     NotificationCancelled,
     NotificationRequested,
+    RecipientUpdated,
 )
 from services.core.identifiers import NotificationId, TypeName
+from services.core.recipients import ALL
 from services.core.requested import MAX_KEY_BYTES
 from services.core.strict_json import MAX_DEPTH
 from services.core.templates import RenderError, Templates
-from services.core.ways import Way, address_on, ways
+from services.core.ways import address_on, ways
 
-__all__ = ["LONGEST_AHEAD", "Fault", "Rules", "compile_schema", "pointer"]
+__all__ = ["LONGEST_AHEAD", "Fault", "Rules", "compile_schema", "pointer", "profile_faults"]
 
 #: the log and the ledger remember for longer
 LONGEST_AHEAD = timedelta(days=7)
@@ -68,12 +72,29 @@ class Rules:
         if type is None:
             return [*faults, _unknown_type()]
         faults += [] if unnamed else _key(type, request)
-        found = ways(type, request.to, self._catalogue.accounts)
-        if not found:
-            faults.append(_unreachable(type, request.to))
+        channels = {leg.channel: None for leg in type.route}
+        if request.to is not None:
+            found = ways(type, request.to, self._catalogue.accounts)
+            channels = {way.leg.channel: None for way in found}
+            faults += [] if found else [_unreachable(type, request.to)]
         data = [*self._data(type, request.data)]
         # a template can only be asked for its values once they are known to be of the right kind
-        return faults + (data or [*self._texts(type, found, request)])
+        return faults + (data or [*self._texts(type, channels, request)])
+
+    def validate_recipient(self, profile: RecipientUpdated) -> list[Fault]:
+        """All that is wrong with a profile, its preferences by this catalogue among it."""
+        faults = profile_faults(profile)
+        channels = (*Channel, ALL)
+        for category, by in profile.preferences.items():
+            if category != ALL and category not in self._catalogue.categories:
+                known = ", ".join(sorted(self._catalogue.categories))
+                where = pointer("preferences", category)
+                faults.append(Fault(where, f"is no category; there are: {ALL}, {known}"))
+            strangers = sorted(by.keys() - set(channels))
+            if strangers:
+                where = pointer("preferences", category)
+                faults.append(Fault(where, f"names no channel; there are: {', '.join(channels)}"))
+        return faults
 
     def time_faults(self, request: NotificationRequested, at: datetime) -> Iterator[Fault]:
         """What is wrong with times of its own, when it is asked for.
@@ -116,13 +137,19 @@ class Rules:
             yield _schema_fault(error)
 
     def _texts(
-        self, type: NotificationType, found: tuple[Way, ...], request: NotificationRequested
+        self, type: NotificationType, channels: Iterable[Channel], request: NotificationRequested
     ) -> Iterator[Fault]:
-        for channel in dict.fromkeys(way.leg.channel for way in found):
+        for channel in channels:
             try:
                 self._templates.render(type.name, channel, request.locale, request.data)
             except RenderError as error:
                 yield Fault(error.pointer, error.detail)
+
+
+def profile_faults(profile: RecipientUpdated) -> list[Fault]:
+    """What is wrong with a profile by any catalogue."""
+    addresses = [*_addresses(profile.to), *_locale(profile.locale)]
+    return [*_who(profile), *addresses, *_time_zone(profile.time_zone)]
 
 
 def compile_schema(schema: object) -> jsonschema_rs.Draft202012Validator:
@@ -148,10 +175,16 @@ def pointer(*segments: object) -> str:
 
 
 def _common(request: NotificationRequested | NotificationCancelled) -> Iterator[Fault]:
-    yield from _text("#/user", request.user, _MAX_USER)
-    yield from _text("#/tenant", request.tenant, _MAX_TENANT)
+    yield from _who(request)
     if request.subject is not None:
         yield from _text("#/subject", request.subject, _MAX_USER)
+
+
+def _who(
+    asked: NotificationRequested | NotificationCancelled | RecipientUpdated,
+) -> Iterator[Fault]:
+    yield from _text("#/user", asked.user, _MAX_USER)
+    yield from _text("#/tenant", asked.tenant, _MAX_TENANT)
 
 
 def _text(where: str, text: str, most: int) -> Iterator[Fault]:
@@ -177,7 +210,20 @@ def _locale(locale: str | None) -> Iterator[Fault]:
         yield Fault("#/locale", 'must be a language tag such as "en" or "de-AT"')
 
 
-def _addresses(to: Addresses) -> Iterator[Fault]:
+def _time_zone(name: str | None) -> Iterator[Fault]:
+    if name is not None and name not in _time_zones():
+        yield Fault("#/time_zone", 'must be an IANA name such as "Europe/Berlin"')
+
+
+@cache
+def _time_zones() -> set[str]:
+    """Looked for once: it takes a while."""
+    return available_timezones()
+
+
+def _addresses(to: Addresses | None) -> Iterator[Fault]:
+    if to is None:
+        return
     if to.email is not None and (fault := email_fault(to.email)):
         yield Fault("#/to/email", fault)
     if to.phone is not None and (fault := phone_fault(to.phone)):

@@ -10,9 +10,10 @@ from services.core.events import Channel, CloseReason
 from services.core.identifiers import AccountName, TypeName
 from services.core.ledger import Attempt, ClaimAnswer, ClaimRefused, ClaimRequest
 from services.core.ports import Content
+from services.core.recipients import address_digest
 from services.core.templates import RenderError, Templates
 from services.dispatch.closes import Closes
-from services.dispatch.decide import falls_back, recall, with_deadline
+from services.dispatch.decide import falls_back, recall, with_deadline, without
 from services.dispatch.log import Outgoing, told
 from services.dispatch.parking import Parking
 from services.dispatch.pending import Candidate, Choice
@@ -80,6 +81,7 @@ class Claims:
         events: list[Outgoing] = []
         done: list[Candidate] = []
         unknown: list[Candidate] = []
+        unwanted: list[tuple[Candidate, str]] = []
         seconds: list[Second] = []
         for (choice, content), answer in zip(rendered, asked.answers, strict=True):
             events += told(answer, choice.candidate.routed.legs)
@@ -89,6 +91,8 @@ class Claims:
                 seconds += seconds_of(choice.candidate, answer.closings)
             if answer.refused is not None:
                 self._refused(choice, answer, answer.refused, done)
+                if answer.refused is ClaimRefused.SUPPRESSED:
+                    unwanted += self._passed_over(choice.candidate, answer.detail)
                 continue
             flights.append(self._flight(choice, content, answer, asked.at))
             # the others' ends this answer does not tell: they revive, and are told at their claim
@@ -99,7 +103,18 @@ class Claims:
         self._timing.prepared(asked.at)
         self._state.finish(done)
         await self._parking.park(unknown)
+        for candidate, why in unwanted:
+            await self._closes.close([candidate], CloseReason.SUPPRESSED, why)
         return flights
+
+    def _passed_over(self, candidate: Candidate, why: str) -> list[tuple[Candidate, str]]:
+        """Its leg is not wanted: on to the next one; itself, and why, where none is left."""
+        leg, rest = without(candidate.routed.legs, candidate.progress, why)
+        if leg is None:
+            return [(candidate, why)]
+        candidate.go_on(rest, self._state.now())
+        self._state.put_back(candidate)
+        return []
 
     def _flight(
         self, choice: Choice, content: Content, answer: ClaimAnswer, asked_at: float
@@ -129,7 +144,7 @@ class Claims:
         return rendered
 
     def _request(self, choice: Choice, content: Content) -> ClaimRequest:
-        candidate = choice.candidate
+        candidate, routed = choice.candidate, choice.candidate.routed
         return ClaimRequest(
             claim_id=self._state.chance.claim_id(),
             identity=candidate.identity,
@@ -141,19 +156,26 @@ class Claims:
             lease_ms=_LEASE_MS,
             timeout_ms=self._accounts[choice.account].timeout_ms,
             reason=with_deadline(
-                candidate.progress.why or candidate.routed.reason,
+                candidate.progress.why or routed.reason,
                 candidate.deadline - self._state.now(),
                 self._deadlines.get(choice.account),
             ),
-            repeats=candidate.routed.type in self._repeating,
+            repeats=routed.type in self._repeating,
             awaits=candidate.leg.success,
             within_ms=candidate.leg.within_ms,
-            falls_back=falls_back(candidate.routed.legs, candidate.progress),
+            falls_back=falls_back(routed.legs, candidate.progress),
             losers=tuple(loser.identity for loser in choice.losers),
             jitter_ms=self._state.jitters.measured_ms(choice.account),
             throttled=self._state.accounts.was_throttled(choice.account),
             cost=segments(content.text) if candidate.leg.channel is Channel.SMS else 1,
             lane=candidate.lane,
+            tenant=routed.tenant,
+            user=routed.user,
+            address_digest=address_digest(
+                routed.tenant, candidate.leg.channel, candidate.leg.address
+            ),
+            category=routed.category,
+            required=routed.required,
         )
 
     def _refused(
@@ -165,7 +187,7 @@ class Claims:
         match why:
             case ClaimRefused.CLOSED | ClaimRefused.CONFLICT:
                 done.append(candidate)
-            case ClaimRefused.UNKNOWN:
+            case ClaimRefused.UNKNOWN | ClaimRefused.SUPPRESSED:
                 pass
             case ClaimRefused.HISTORY:
                 candidate.go_on(recall(candidate.routed.legs, answer.attempts), self._state.now())

@@ -19,6 +19,7 @@ __all__ = [
     "recall",
     "verdict_with",
     "with_deadline",
+    "without",
 ]
 
 

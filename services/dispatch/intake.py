@@ -15,6 +15,7 @@ __all__ = ["Intake"]
 
 _VERDICTS = {
     Proposal.SUPPRESS: CloseReason.SUPPRESSED,
+    Proposal.FAIL: CloseReason.FAILED,
     Proposal.DEAD_LETTER: CloseReason.DEAD_LETTERED,
 }
 

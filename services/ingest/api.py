@@ -14,7 +14,6 @@ import msgspec
 from aiohttp import web
 
 from services.core.errors import Retryable
-from services.core.topics import requested
 from services.ingest.access import Keys
 from services.ingest.bodies import MAX_BATCH_BYTES, MAX_SINGLE_BYTES, read_body
 from services.ingest.decide import Call, Decider, Entry
@@ -36,7 +35,7 @@ _JSON = "application/json"
 
 
 class Api:
-    """What the POST routes share."""
+    """What the routes that write share."""
 
     def __init__(self, decider: Decider, producer: LogProducer, codec: Codec, keys: Keys) -> None:
         self._decider = decider
@@ -54,6 +53,8 @@ class Api:
             web.post("/v1/notifications", self.one),
             web.post("/v1/notifications/batch", self.batch),
             web.post("/v1/cancellations", self.cancel),
+            web.put("/v1/recipients/{user}", self.put_profile),
+            web.delete("/v1/recipients/{user}", self.remove_profile),
         ]
 
     async def one(self, request: web.Request) -> web.Response:
@@ -61,6 +62,19 @@ class Api:
 
     async def cancel(self, request: web.Request) -> web.Response:
         return await self._single(request, self._decider.cancellation)
+
+    async def put_profile(self, request: web.Request) -> web.Response:
+        user, tenant = _whose(request)
+        return await self._single(
+            request, lambda body, call: self._decider.profile(body, call, user, tenant)
+        )
+
+    async def remove_profile(self, request: web.Request) -> web.Response:
+        user, tenant = _whose(request)
+        called = self._call(request)
+        if isinstance(called, Problem):
+            return _refused(called)
+        return await self._answered(self._decider.no_profile(called, user, tenant))
 
     async def batch(self, request: web.Request) -> web.Response:
         read = await self._read(request, MAX_BATCH_BYTES)
@@ -82,7 +96,9 @@ class Api:
         self, request: web.Request, decide: Callable[[bytes, Call], Entry | Problem]
     ) -> web.Response:
         read = await self._read(request, MAX_SINGLE_BYTES)
-        result = read if isinstance(read, Problem) else decide(*read)
+        return await self._answered(read if isinstance(read, Problem) else decide(*read))
+
+    async def _answered(self, result: Entry | Problem) -> web.Response:
         if isinstance(result, Problem):
             return _refused(result)
         if failure := await self._append([result]):
@@ -91,17 +107,21 @@ class Api:
         return _json(HTTPStatus.ACCEPTED, _taken(result))
 
     async def _read(self, request: web.Request, most: int) -> tuple[bytes, Call] | Problem:
+        call = self._call(request)
+        if isinstance(call, Problem):
+            return call
+        body = await read_body(request, most)
+        return body if isinstance(body, Problem) else (body, call)
+
+    def _call(self, request: web.Request) -> Call | Problem:
         tenant = self._keys.tenant(request.headers.get("Authorization"))
         if isinstance(tenant, Problem):
             return tenant
         names = request.headers.getall("Idempotency-Key", [])
         if len(names) > 1:
             return problem(400, "Send one Idempotency-Key")
-        body = await read_body(request, most)
-        if isinstance(body, Problem):
-            return body
         key = names[0] if names else None
-        return body, Call(tenant=tenant, seed=uuid4(), at=utc_now(), idempotency_key=key)
+        return Call(tenant=tenant, seed=uuid4(), at=utc_now(), idempotency_key=key)
 
     async def _append(self, entries: Sequence[Entry]) -> Problem | None:
         """Append all in one go; None once all of it is acknowledged."""
@@ -120,11 +140,14 @@ class Api:
         return None
 
     def _record(self, entry: Entry) -> OutRecord:
-        return OutRecord(
-            topic=requested(entry.lane),
-            key=entry.key.encode(),
-            value=self._codec.encode(entry.event),
-        )
+        event = entry.event
+        value = None if event is None else self._codec.encode(event)
+        return OutRecord(topic=entry.topic, key=entry.key.encode(), value=value)
+
+
+def _whose(request: web.Request) -> tuple[str, str | None]:
+    """The user, and the tenant where one is named."""
+    return request.match_info["user"], request.query.get("tenant")
 
 
 @web.middleware
@@ -188,7 +211,7 @@ def _count(results: Sequence[Entry | Problem]) -> None:
             # it may name any type at all, and labels have to stay few
             REQUESTS.labels("", str(result.status)).inc()
         else:
-            REQUESTS.labels(result.event.type, "202").inc()
+            REQUESTS.labels(getattr(result.event, "type", ""), "202").inc()
 
 
 def _taken(entry: Entry) -> dict[str, object]:

@@ -16,24 +16,25 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from services.core.catalogue import Catalogue, Lane
+from lastword.contract import recipient_key
+from services.core.catalogue import Catalogue
 from services.core.errors import PoisonEvent
-from services.core.events import NotificationCancelled, NotificationRequested
+from services.core.events import NotificationCancelled, NotificationRequested, RecipientUpdated
 from services.core.identifiers import (
     NotificationId,
-    SupersessionKey,
     TypeName,
     id_from_idempotency_key,
 )
 from services.core.strict_json import read_json
-from services.core.validation import Fault, Rules, pointer
+from services.core.topics import RECIPIENTS, requested
+from services.core.validation import Fault, Rules, pointer, profile_faults
 from services.ingest.problems import Problem, from_faults, from_validation_error, problem, within
 
 __all__ = ["MAX_BATCH", "Call", "Decider", "Entry"]
 
 MAX_BATCH = 1_000
 _MAX_KEY = 255
-Asked = TypeVar("Asked", NotificationRequested, NotificationCancelled)
+Asked = TypeVar("Asked", NotificationRequested, NotificationCancelled, RecipientUpdated)
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -51,10 +52,11 @@ class Call(Struct, frozen=True, kw_only=True):
 class Entry(Struct, frozen=True, kw_only=True):
     """A record to append, and what the caller is told once it is."""
 
-    lane: Lane
-    key: SupersessionKey
-    event: NotificationRequested | NotificationCancelled
-    id: NotificationId | None
+    topic: str
+    key: str
+    #: None: what stands under the key is gone
+    event: NotificationRequested | NotificationCancelled | RecipientUpdated | None
+    id: NotificationId | None = None
 
 
 class Decider:
@@ -91,6 +93,33 @@ class Decider:
             return from_faults(faults)
         return self._entry(event, event.id)
 
+    def profile(self, body: bytes, call: Call, user: str, tenant: str | None) -> Entry | Problem:
+        """A recipient's profile, whole; ``tenant``: as the caller names it."""
+        document = _document(body, call)
+        if isinstance(document, Problem):
+            return document
+        if not isinstance(document, dict):
+            return from_faults([Fault("#", "must be an object")])
+        named = {"user": user} if tenant is None else {"user": user, "tenant": tenant}
+        if strangers := sorted(document.keys() & {"user", "tenant", "event"}):
+            return from_faults([Fault(pointer(strangers[0]), "is said by the address alone")])
+        event = _convert({**document, **named}, RecipientUpdated, call)
+        if isinstance(event, Problem):
+            return event
+        if faults := self._rules.validate_recipient(event):
+            return from_faults(faults)
+        return _of_recipient(event, event)
+
+    def no_profile(self, call: Call, user: str, tenant: str | None) -> Entry | Problem:
+        """There is to be none any more."""
+        named = {"user": user} if tenant is None else {"user": user, "tenant": tenant}
+        event = _convert(named, RecipientUpdated, call)
+        if isinstance(event, Problem):
+            return event
+        if faults := profile_faults(event):
+            return from_faults(faults)
+        return _of_recipient(event, None)
+
     def _item(self, document: object, call: Call, index: int) -> Entry | Problem:
         entry = self._request(document, call, index)
         return within(f"notifications/{index}", entry) if isinstance(entry, Problem) else entry
@@ -112,7 +141,11 @@ class Decider:
         type = self._types[TypeName(event.type)]
         # a type that is never superseded has an id by now, and no other type looks at it
         key = type.key_of(event.tenant, event.user, event.subject, id or NotificationId(_NO_ID))
-        return Entry(lane=type.lane, key=key, event=event, id=id)
+        return Entry(topic=requested(type.lane), key=key, event=event, id=id)
+
+
+def _of_recipient(who: RecipientUpdated, event: RecipientUpdated | None) -> Entry:
+    return Entry(topic=RECIPIENTS, key=recipient_key(who.tenant, who.user).decode(), event=event)
 
 
 _NO_ID = UUID(int=0)

@@ -7,7 +7,9 @@ whole, under ``x-data-schemas``.
 from collections.abc import Mapping
 
 from services.core.catalogue import Catalogue
+from services.core.events import Channel
 from services.core.identifiers import TypeName
+from services.core.recipients import ALL
 from services.ingest.decide import MAX_BATCH
 from services.ingest.problems import MEDIA_TYPE
 
@@ -37,8 +39,14 @@ def describe(catalogue: Catalogue, schemas: Mapping[TypeName, object], *, keyed:
             "/v1/notifications": {"post": _one()},
             "/v1/notifications/batch": {"post": _batch()},
             "/v1/cancellations": {"post": _cancel()},
+            "/v1/recipients/{user}": {"put": _put_profile(), "delete": _remove_profile()},
         },
-        "components": {"schemas": _schemas(sorted(catalogue.types))},
+        "components": {
+            "schemas": {
+                **_schemas(sorted(catalogue.types)),
+                "Recipient": _object(_profile(sorted(catalogue.categories)), []),
+            }
+        },
         "x-data-schemas": dict(schemas),
     }
     if keyed:
@@ -81,6 +89,35 @@ def _cancel() -> Json:
         "requestBody": _body("Cancellation"),
         "responses": _responses({"202": _answer("Appended to the log.", "Cancelled")}),
     }
+
+
+def _put_profile() -> Json:
+    return {
+        "operationId": "putRecipient",
+        "summary": "Say where somebody is, and what they want: it replaces what was said before",
+        "parameters": _of_whom(),
+        "requestBody": _body("Recipient"),
+        "responses": _responses({"202": _answer("Appended to the log.", "Cancelled")}),
+    }
+
+
+def _remove_profile() -> Json:
+    return {
+        "operationId": "removeRecipient",
+        "summary": "Forget somebody's profile",
+        "parameters": _of_whom(),
+        "responses": _responses({"202": _answer("Appended to the log.", "Cancelled")}),
+    }
+
+
+def _of_whom() -> list[Json]:
+    user = {"type": "string", "minLength": 1, "maxLength": 256}
+    tenant = {"type": "string", "minLength": 1, "maxLength": 64}
+    told = "The API key's own, unless given."
+    return [
+        {"name": "user", "in": "path", "required": True, "schema": user},
+        {"name": "tenant", "in": "query", "description": told, "schema": tenant},
+    ]
 
 
 def _idempotency_key() -> Json:
@@ -143,7 +180,7 @@ def _schemas(types: list[TypeName]) -> Json:
     accepted = {"id": _text("The notification's id.", format="uuid"), "key": _KEY}
     result = {"status": {"type": "integer"}} | accepted | problem
     return {
-        "Notification": _object(_notification(types), ["user", "type", "to"]),
+        "Notification": _object(_notification(types), ["user", "type"]),
         "Batch": _object({"notifications": _list("Notification")}, ["notifications"]),
         "Cancellation": _object(_whose(types), ["user", "type"]),
         "Accepted": _object(accepted, ["id", "key"]),
@@ -168,13 +205,27 @@ def _whose(types: list[TypeName]) -> Json:
     }
 
 
-def _notification(types: list[TypeName]) -> Json:
+def _addresses() -> Json:
     to = {
         "email": _text("An address without a name.", example="u1@example.test", nullable=True),
         "phone": _text("E.164.", example="+15550001111", nullable=True),
     }
+    return _object(to, []) | {"minProperties": 1, "nullable": True}
+
+
+def _profile(categories: list[str]) -> Json:
+    by_channel = _object({name: {"type": "boolean"} for name in (ALL, *Channel)}, [])
+    return {
+        "to": _addresses(),
+        "locale": _text("BCP 47, where a request has none.", example="en", nullable=True),
+        "time_zone": _text("IANA name.", example="Europe/Berlin", nullable=True),
+        "preferences": _object({name: by_channel for name in (ALL, *categories)}, []),
+    }
+
+
+def _notification(types: list[TypeName]) -> Json:
     return _whose(types) | {
-        "to": _object(to, []) | {"minProperties": 1},
+        "to": _addresses() | {"description": "Without it, as the user's profile says."},
         "data": {"type": "object", "description": "By the type's schema: see x-data-schemas."},
         "locale": _text("BCP 47, for the choice of a template.", example="en", nullable=True),
         "deadline": _text(

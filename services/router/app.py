@@ -2,22 +2,31 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC
+from functools import partial
 
 import msgspec
 
 from services.core.errors import PoisonEvent
+from services.core.events import NotificationRequested
 from services.core.groups import GROUPS, ROUTER
+from services.core.recipients import NOBODY, Known
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
 from services.core.steering import NO_STANDINGS, Standings
+from services.core.topics import RECIPIENTS
 from services.router.decide import Dead, Event, Moved, Output, Passed, Routed, route
 from services.router.following_health import HealthFollower
+from services.router.recipients.folding import ProfileFolding, profile_ends
+from services.router.recipients.lookup import RecipientLookup
+from services.runtime.bridge import Bridge, Stopped
 from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.codec import Codec
 from services.runtime.consumer import LogConsumer, run_stream
 from services.runtime.dead_letters import dead_letter
 from services.runtime.deployed import inspect_log
+from services.runtime.ledger.postgres import PostgresLedger
 from services.runtime.logs import get_logger
 from services.runtime.metrics import DEAD_LETTERS, MISPLACED, ROUTED
 from services.runtime.monitoring import Monitoring
@@ -32,11 +41,19 @@ __all__ = ["Router", "serve"]
 class Router:
     """Turns batches of requested records into records for other topics."""
 
-    def __init__(self, loaded: LoadedCatalogue, codec: Codec, partitions: int) -> None:
+    def __init__(
+        self,
+        loaded: LoadedCatalogue,
+        codec: Codec,
+        partitions: int,
+        known: Callable[[Sequence[NotificationRequested]], Known] = lambda _: NOBODY,
+    ) -> None:
+        """``known``: what there is of those whom a batch is for."""
         self._loaded = loaded
         self._codec = codec
         self._partitions = partitions
         self._standings = NO_STANDINGS
+        self._known = known
 
     def steer_by(self, standings: Standings) -> None:
         """Steer past these accounts from the next record on. From any thread."""
@@ -48,21 +65,32 @@ class Router:
 
     def decide(self, records: Sequence[Record]) -> list[OutRecord]:
         """All that follows from a batch, in its order."""
-        return [out for record in records for out in self._written(record, self._routed(record))]
+        events = [self._event(record) for record in records]
+        known = self._known([e for e in events if isinstance(e, NotificationRequested)])
+        return [
+            out
+            for record, event in zip(records, events, strict=True)
+            for out in self._written(record, self._route(record, event, known))
+        ]
 
-    def _routed(self, record: Record) -> Output:
+    def _event(self, record: Record) -> Event | PoisonEvent:
         try:
             record.require_readable()
             value = record.value
-            event = None if value is None else self._codec.decode_requested(value)
+            return None if value is None else self._codec.decode_requested(value)
         except PoisonEvent as error:
-            return self._route(record, error)
-        return self._route(record, event)
+            return error
 
-    def _route(self, record: Record, event: Event | PoisonEvent) -> Output:
+    def _route(self, record: Record, event: Event | PoisonEvent, known: Known) -> Output:
         loaded = self._loaded
         return route(
-            record, event, loaded.catalogue, loaded.rules, self._partitions, self._standings
+            record,
+            event,
+            loaded.catalogue,
+            loaded.rules,
+            self._partitions,
+            self._standings,
+            known,
         )
 
     def _written(self, record: Record, output: Output) -> list[OutRecord]:
@@ -119,33 +147,54 @@ def _buried(record: Record, dead: Dead) -> OutRecord:
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Route until told to stop; raises ``Misconfigured`` where it cannot start."""
-    log = inspect_log(settings.kafka)
+    """Route until told to stop; raises ``Misconfigured`` or ``Retryable`` if it cannot start."""
+    log = await asyncio.to_thread(inspect_log, settings.kafka)
     catalogues = Catalogues(settings.catalogue, time_scale=settings.time_scale)
-    codec = Codec(settings.registry)
-    router = Router(catalogues.loaded, codec, log.partitions)
-    producer = LogProducer(settings.kafka, client_id="lastword-router")
-    consumer = LogConsumer(settings.kafka, group=ROUTER, topics=GROUPS[ROUTER], topic_ids=log.ids)
-    monitoring = Monitoring(settings.metrics_bind, lambda: None)
-    tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
-    get_logger().info("routing", metrics=monitoring.address)
+    codec = await asyncio.to_thread(Codec, settings.registry)
     halt = threading.Event()
-    stream = asyncio.create_task(
-        asyncio.to_thread(run_stream, consumer, producer, router.decide, halt)
-    )
-    following = asyncio.create_task(_follow(catalogues, router))
-    health = HealthFollower(settings.kafka, log.ids, codec)
-    steering = asyncio.create_task(health.run(router.steer_by))
-    try:
-        await first_to_end(stream, following, steering, asyncio.create_task(stop.wait()))
-    finally:
-        following.cancel()
-        steering.cancel()
-        halt.set()
-        await stream
-        await asyncio.to_thread(consumer.close)
-        await asyncio.to_thread(producer.close)
-        monitoring.close()
+    bridge = Bridge(asyncio.get_running_loop(), halt)
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(
+            PostgresLedger(settings.postgres, log.requested_ids(), connections=2)
+        )
+        producer = LogProducer(settings.kafka, client_id="lastword-router")
+        stack.push_async_callback(asyncio.to_thread, producer.close)
+        topic_id = log.ids[RECIPIENTS]
+        ends = partial(profile_ends, settings.kafka, topic_id)
+        lookup = RecipientLookup(ledger.book, bridge, topic_id, ends)
+        router = Router(catalogues.loaded, codec, log.partitions, lookup)
+        profiles = ProfileFolding(settings.kafka, topic_id, codec, producer, ledger.book, bridge)
+        consumer = LogConsumer(
+            settings.kafka, group=ROUTER, topics=GROUPS[ROUTER], topic_ids=log.ids
+        )
+        stack.push_async_callback(asyncio.to_thread, consumer.close)
+        monitoring = Monitoring(settings.metrics_bind, lambda: None)
+        stack.callback(monitoring.close)
+        tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
+        get_logger().info("routing", metrics=monitoring.address)
+        health = HealthFollower(settings.kafka, log.ids, codec)
+        threads = [
+            asyncio.create_task(asyncio.to_thread(_stream, consumer, producer, router, halt)),
+            asyncio.create_task(asyncio.to_thread(profiles.run)),
+        ]
+        tasks = [
+            asyncio.create_task(_follow(catalogues, router)),
+            asyncio.create_task(health.run(router.steer_by)),
+        ]
+        try:
+            await first_to_end(*threads, *tasks, asyncio.create_task(stop.wait()))
+        finally:
+            halt.set()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*threads)
+
+
+def _stream(
+    consumer: LogConsumer, producer: LogProducer, router: Router, halt: threading.Event
+) -> None:
+    with suppress(Stopped):
+        run_stream(consumer, producer, router.decide, halt)
 
 
 async def _follow(catalogues: Catalogues, router: Router) -> None:

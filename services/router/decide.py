@@ -1,6 +1,6 @@
 """What the router makes of one record: pure, so that a replay or a what-if decides alike."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ from services.core.events import (
     Proposal,
 )
 from services.core.identifiers import AccountName, SupersessionKey, TypeName, id_from_origin
+from services.core.recipients import NOBODY, Known, address_digest
 from services.core.record import FIRST_APPENDED_HEADER, Record
 from services.core.requested import (
     Cancellation,
@@ -27,7 +28,7 @@ from services.core.requested import (
 from services.core.steering import NO_STANDINGS, Standings, probed_by_others, steered, told
 from services.core.topics import lane_of, queued
 from services.core.validation import Fault, Rules
-from services.core.ways import in_order, ways
+from services.core.ways import Way, in_order, ways
 
 __all__ = ["Dead", "Moved", "Output", "Passed", "Routed", "route"]
 
@@ -77,16 +78,18 @@ def route(
     rules: Rules,
     partitions: int,
     standings: Standings = NO_STANDINGS,
+    known: Known = NOBODY,
 ) -> Output:
     """The one thing that follows from a record; ``event`` is its value, or why it has none.
 
     ``standings``: of the accounts to be steered past; without them all go as the catalogue says.
+    ``known``: of the recipient, what there is.
     """
     if isinstance(event, PoisonEvent):
         return _dead(record, event, catalogue)
     try:
         read = read_requested(record, event, catalogue, partitions=partitions)
-        return _placed(record, read, catalogue, rules, standings)
+        return _placed(record, read, catalogue, rules, standings, known)
     except PoisonEvent as error:
         return _dead(record, error, catalogue)
 
@@ -97,6 +100,7 @@ def _placed(
     catalogue: Catalogue,
     rules: Rules,
     standings: Standings,
+    known: Known,
 ) -> Output:
     match read:
         case Misplaced(read=inner):
@@ -112,7 +116,7 @@ def _placed(
         case Cancellation():
             return Passed(topic=queued(read.type.lane), key=read.key, event=read.event)
         case IdentifiedRequest():
-            return _proposal(record, read, catalogue, rules, standings)
+            return _proposal(record, read, catalogue, rules, standings, known)
 
 
 def _proposal(
@@ -121,30 +125,33 @@ def _proposal(
     catalogue: Catalogue,
     rules: Rules,
     standings: Standings,
+    known: Known,
 ) -> Routed:
     _check(read, rules)
     requested_at = _first_appended(record)
-    event = read.event
-    legs, passed = _legs(read, catalogue, standings)
+    event, type = read.event, read.type
+    plan = _plan(read, catalogue, standings, known)
     return Routed(
-        topic=queued(read.type.lane),
+        topic=queued(type.lane),
         event=NotificationRouted(
             notification_id=read.id,
             key=read.key,
             tenant=event.tenant,
             user=event.user,
-            type=read.type.name,
+            type=type.name,
             origin=record.origin,
             requested_at=requested_at,
             deadline=_deadline(read, requested_at),
-            not_before=read.event.send_at,
-            proposal=Proposal.SEND,
-            reason=told(passed, standings)[:_MAX_REASON],
-            legs=legs,
+            not_before=event.send_at,
+            proposal=plan.proposal,
+            reason=plan.reason[:_MAX_REASON],
+            legs=plan.legs,
             data=event.data,
-            locale=event.locale,
+            locale=event.locale or known.of(event).locale,
             catalogue=catalogue.version,
             digest=digest_of(event),
+            category=type.category,
+            required=type.required,
         ),
     )
 
@@ -162,16 +169,47 @@ def _check(read: IdentifiedRequest, rules: Rules) -> None:
         raise PoisonEvent("invalid_request", _told(faults))
 
 
-def _legs(
-    read: IdentifiedRequest, catalogue: Catalogue, standings: Standings
-) -> tuple[tuple[Leg, ...], list[AccountName]]:
-    """The legs of the route that the recipient can receive, in the route's order.
+class _Plan(Struct, frozen=True):
+    """What is proposed, why, and by which legs."""
 
-    And the accounts that went behind others on them for how they are doing.
-    """
+    proposal: Proposal
+    reason: str
+    legs: tuple[Leg, ...] = ()
+
+
+def _plan(
+    read: IdentifiedRequest, catalogue: Catalogue, standings: Standings, known: Known
+) -> _Plan:
+    """By the legs of the route that reach the recipient, in its order, but those not wanted."""
+    event, type = read.event, read.type
+    to = event.to or known.of(event).to
+    if to is None:
+        return _Plan(Proposal.FAIL, "it has no address, and there is no profile with one")
+    found = ways(type, to, catalogue.accounts)
+    if not found:
+        return _Plan(Proposal.FAIL, f"their profile has no address that {type.name} can use")
+    who, category, required = (event.tenant, event.user), type.category, type.required
+    unwanted = [
+        known.unwanted(who, w.leg.channel, digest, category=category, required=required)
+        for w in found
+        for digest in [address_digest(event.tenant, w.leg.channel, w.address)]
+    ]
+    wanted = [way for way, why in zip(found, unwanted, strict=True) if not why]
+    reasons = dict.fromkeys(filter(None, unwanted))
+    if not wanted:
+        return _Plan(Proposal.SUPPRESS, "; ".join(reasons))
+    legs, passed = _legs(wanted, read, catalogue, standings)
+    reason = "; ".join(filter(None, [*reasons, told(passed, standings)]))
+    return _Plan(Proposal.SEND, reason, legs)
+
+
+def _legs(
+    found: Iterable[Way], read: IdentifiedRequest, catalogue: Catalogue, standings: Standings
+) -> tuple[tuple[Leg, ...], list[AccountName]]:
+    """The legs, and the accounts that went behind others on them for how they are doing."""
     spared = probed_by_others(catalogue, read.type.lane) if standings else ()
     legs, all_passed = [], list[AccountName]()
-    for way in ways(read.type, read.event.to, catalogue.accounts):
+    for way in found:
         asked = in_order(way, read.id, catalogue.accounts)
         accounts, passed = steered(asked, read.id, standings, spared)
         all_passed += passed

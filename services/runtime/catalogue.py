@@ -185,20 +185,28 @@ def _parsed(
 
 
 def _each_fault(document: Mapping[str, object]) -> list[str]:
-    """The fault of every account and type, each looked at by itself."""
-    accounts, types = document.get("accounts"), document.get("types")
-    if not isinstance(accounts, dict) or not isinstance(types, dict):
+    """The fault of every account, type and category, each looked at by itself."""
+    tables = {name: document.get(name, {}) for name in ("accounts", "types", "categories")}
+    entries = {name: table for name, table in tables.items() if isinstance(table, dict)}
+    if entries.keys() != tables.keys():
         return []
-    sound = {name: {"provider": ""} for name in accounts}
-    faults = [_fault("accounts", name, {name: one}, {}) for name, one in accounts.items()]
-    faults += [_fault("types", name, sound, {name: one}) for name, one in types.items()]
+    others = {
+        "accounts": {name: {"provider": ""} for name in entries["accounts"]},
+        "types": {},
+        "categories": {name: {} for name in entries["categories"]},
+    }
+    faults = [
+        _fault(table, name, {**others, table: {name: one}})
+        for table, each in entries.items()
+        for name, one in each.items()
+    ]
     return [fault for fault in faults if fault]
 
 
-def _fault(table: str, name: str, accounts: object, types: object) -> str | None:
+def _fault(table: str, name: str, document: Mapping[str, object]) -> str | None:
     """What is wrong with this one of the table, under its path."""
     try:
-        parse_catalogue({"accounts": accounts, "types": types}, version="")
+        parse_catalogue(document, version="")
     except Misconfigured as error:
         # msgspec does not name the key of a mapping, and there is one only
         told = _UNNAMED.fullmatch(str(error))

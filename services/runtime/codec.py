@@ -1,4 +1,4 @@
-"""Bytes to events and back: Avro on every topic, and plain JSON on the requested ones.
+"""Bytes to events and back: Avro on every topic, and plain JSON on those that others write.
 
 With a registry values are written in Confluent's wire format, without one in Avro's single-object
 encoding; either is read by both, so that a registry can be added to a log that is in use. What a
@@ -6,7 +6,7 @@ stranger wrote ends as an event or as ``PoisonEvent``, whose detail repeats none
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any, TypeAlias, TypeVar
@@ -16,7 +16,13 @@ import msgspec
 from fastavro import schemaless_reader, schemaless_writer
 
 from services.core.errors import PoisonEvent
-from services.core.events import EVENTS, Event, NotificationCancelled, NotificationRequested
+from services.core.events import (
+    EVENTS,
+    Event,
+    NotificationCancelled,
+    NotificationRequested,
+    RecipientUpdated,
+)
 from services.core.strict_json import read_json
 from services.runtime.registry import Registry
 from services.runtime.schemas import SINGLE_OBJECT, EventSchema, Writer, schema_of, writers
@@ -25,6 +31,9 @@ __all__ = ["Codec", "Requested"]
 
 _E = TypeVar("_E", bound=Event)
 Requested: TypeAlias = NotificationRequested | NotificationCancelled
+#: what strangers write
+Opened: TypeAlias = Requested | RecipientUpdated
+_O = TypeVar("_O", bound=Opened)
 
 #: what Avro's logical types carry as they are
 _NATIVE = (UUID, datetime)
@@ -32,9 +41,9 @@ _CONFLUENT = b"\x00"
 #: where the value begins in either encoding
 _AFTER_FINGERPRINT = 10
 _AFTER_ID = 5
-_REQUESTS: Mapping[str, type[Requested]] = {
-    cls.__name__: cls for cls in (NotificationRequested, NotificationCancelled)
-}
+#: what may be written as JSON, by topic; of each the first is meant where none is named
+_REQUESTS: Sequence[type[Requested]] = (NotificationRequested, NotificationCancelled)
+_PROFILES: Sequence[type[RecipientUpdated]] = (RecipientUpdated,)
 #: what msgspec's messages quote, and the part of that which is a name rather than a value
 _QUOTED = re.compile(r"`[^`]*`|'[^']*'")
 _NAME = re.compile(r"[`'][A-Za-z_$][\w.$\[\]| ]{0,60}[`']", re.ASCII)
@@ -96,13 +105,22 @@ class Codec:
         The JSON's ``event`` may be left out of a NotificationRequested. Raises ``PoisonEvent``
         also as ``invalid_request`` (a field is wrong) and ``not_a_request``.
         """
+        return self._open(value, _REQUESTS, "not_a_request")
+
+    def decode_recipient(self, value: bytes) -> RecipientUpdated:
+        """A value of the topic of profiles, as ``decode_requested``; ``not_a_profile``."""
+        return self._open(value, _PROFILES, "not_a_profile")
+
+    def _open(self, value: bytes, kinds: Sequence[type[_O]], otherwise: str) -> _O:
+        """One of ``kinds`` as a stranger may write it; ``otherwise``: the cause where it is not."""
         if value.lstrip(b" \t\r\n").startswith(b"{"):
-            return _from_json(value)
+            return _from_json(value, kinds, otherwise)
         event = self.decode(value)
-        if not isinstance(event, NotificationRequested | NotificationCancelled):
-            raise _not_a_request(type(event).__name__)
-        _refuse_nul(event)
-        return event
+        for kind in kinds:
+            if isinstance(event, kind):
+                _refuse_nul(event)
+                return event
+        raise _is_none_of(kinds, type(event).__name__, otherwise)
 
     def _known(self, fingerprint: bytes) -> Writer:
         writer = self._by_fingerprint.get(fingerprint)
@@ -151,31 +169,37 @@ def _read(writer: Writer, value: bytes, start: int) -> Event:
         raise PoisonEvent("not_decodable", _without_values(error)) from None
 
 
-def _from_json(value: bytes) -> Requested:
+def _from_json(value: bytes, kinds: Sequence[type[_O]], otherwise: str) -> _O:
     document = read_json(value)
     assert isinstance(document, dict)  # it began with a brace
-    event = document.get("event", NotificationRequested.__name__)
-    if not isinstance(event, str) or event not in _REQUESTS:
-        raise _not_a_request(event if isinstance(event, str) and event in EVENTS else "no event")
+    named = {kind.__name__: kind for kind in kinds}
+    event = document.get("event", next(iter(named)))
+    if not isinstance(event, str) or event not in named:
+        told = event if isinstance(event, str) and event in EVENTS else "no event"
+        raise _is_none_of(kinds, told, otherwise)
     try:
-        return msgspec.convert(document, _REQUESTS[event])
+        return msgspec.convert(document, named[event])
     except msgspec.ValidationError as error:
         raise PoisonEvent("invalid_request", _without_values(error)) from None
 
 
-def _not_a_request(what: str) -> PoisonEvent:
-    return PoisonEvent(
-        "not_a_request", f"this is {what}; read here are only {' and '.join(_REQUESTS)}"
-    )
+def _is_none_of(kinds: Iterable[type[object]], what: str, cause: str) -> PoisonEvent:
+    read = " and ".join(kind.__name__ for kind in kinds)
+    return PoisonEvent(cause, f"this is {what}; read here are only {read}")
 
 
-def _refuse_nul(request: Requested) -> None:
+def _refuse_nul(event: Opened) -> None:
     """As ``read_json`` does: databases take no NUL, so no reader should have to."""
-    texts = [request.user, request.type, request.tenant, request.subject]
-    if isinstance(request, NotificationRequested):
-        texts += [request.locale, request.to.email, request.to.phone]
-    if any("\0" in text for text in texts if text is not None):
+    if any("\0" in text for text in _texts(event)):
         raise PoisonEvent("invalid_request", "a text holds NUL, which databases refuse")
+
+
+def _texts(event: Opened) -> Iterator[str]:
+    """What of it goes into tables, but for JSON, which is looked through when it is read."""
+    fields = [getattr(event, name) for name in event.__struct_fields__]
+    to = getattr(event, "to", None)
+    fields += [] if to is None else [to.email, to.phone]
+    return (text for text in fields if isinstance(text, str))
 
 
 def _kind(error: Exception) -> str:

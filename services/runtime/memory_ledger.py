@@ -37,6 +37,7 @@ from services.runtime.ledger.memory_claims import Claiming
 from services.runtime.ledger.memory_ends import Ending
 from services.runtime.ledger.memory_parked import Parking
 from services.runtime.ledger.memory_past import Restoring
+from services.runtime.ledger.memory_recipients import MemoryBook
 from services.runtime.ledger.memory_rows import (
     NotificationRow,
     Rows,
@@ -70,6 +71,8 @@ class MemoryLedger:
         self._seen_at = now()
         self._confirmed_at: datetime | None = now()
         self._stand_on(Rows())
+        #: what it knows of recipients
+        self.book = MemoryBook(lambda: self.rows.recipients, now)
         self.rows.know_topics(topics)
 
     def _stand_on(self, rows: Rows) -> None:
@@ -157,6 +160,7 @@ class MemoryLedger:
 
     async def receive(self, receipts: Sequence[Receipt]) -> Sequence[Closing]:
         """Heed receipts of attempts that await one; the closings that follow."""
+        self.rows.suppress(receipts)
         heard = self._ending.keep(receipts, self._now())
         # in a life that is not confirmed: whatever is parked is looked at then
         return [] if self._confirmed_at is None else self._ending.heed(heard, self._now())

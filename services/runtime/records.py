@@ -55,7 +55,8 @@ class RecordReader:
             elif error.code() in _NOT_UNPACKED:
                 records += self._pass_over(message, error, passed_over)
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._at_end((message.topic() or "", message.partition() or 0))
+                place = (message.topic() or "", message.partition() or 0)
+                self._at_end(place, message.offset() or 0)
             else:
                 _see_to(error)
         return records
@@ -63,8 +64,8 @@ class RecordReader:
     def close(self) -> None:
         self._consumer.close()
 
-    def _at_end(self, partition: Partition) -> None:
-        """Of this partition there is no more for now; only told where the client is asked to."""
+    def _at_end(self, partition: Partition, offset: int) -> None:
+        """Before this offset all is read, and there is no more; told where the client is asked."""
 
     def _pass_over(
         self, message: Message, error: KafkaError, passed_over: set[Partition]

@@ -131,7 +131,7 @@ class StretchReader(RecordReader):
         listed = {t: self._consumer.list_topics(t, timeout=_TIMEOUT_S) for t in self._topic_ids}
         return [(t, number) for t, found in listed.items() for number in found.topics[t].partitions]
 
-    def _at_end(self, partition: Partition) -> None:
+    def _at_end(self, partition: Partition, offset: int) -> None:
         self._ended.add(partition)
 
     def _take_out(self, records: Iterable[Record], left: dict[Partition, int]) -> None:

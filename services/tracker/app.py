@@ -43,6 +43,7 @@ from services.tracker.problems import as_problems
 from services.tracker.queries import Queries
 from services.tracker.reading import READ, Reading
 from services.tracker.receipts import FoldedReceipts
+from services.tracker.recipients import RecipientQueries
 from services.tracker.reconciling import settling_times
 from services.tracker.sweeper import Sweeper
 from services.tracker.watching import Watch
@@ -105,6 +106,7 @@ async def _serve(
         routes = [
             *_webhooks(settings, accesses, codec, producer, lookups).routes(),
             *Queries(lookups, keys).routes(),
+            *RecipientQueries(ledger.book, keys).routes(),
             *Liveness(lookups, lambda: folding.trouble).routes(),
         ]
         address = await _listen(stack, routes, host, port)

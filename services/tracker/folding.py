@@ -13,9 +13,9 @@ from services.core.record import Record
 from services.runtime.clock import boot_seconds
 from services.runtime.consumer import Partition
 from services.runtime.logs import get_logger
+from services.runtime.placed_consumer import PlacedConsumer
 from services.runtime.producer import LogProducer
 from services.tracker.connections import Reconnecting
-from services.tracker.consuming import PlacedConsumer
 from services.tracker.heeding import Heed
 from services.tracker.intake import Intake
 from services.tracker.outlet import LogOutlet

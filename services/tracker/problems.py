@@ -26,8 +26,9 @@ _TITLES: Mapping[int, str] = {
     503: "Not now: try again",
 }
 _ADVICE: Mapping[int, str] = {
-    404: "There are /v1/deliveries, /v1/deliveries/{id}, /v1/summary and /webhooks/{account}",
-    405: "Deliveries are read with GET; webhooks come with POST",
+    404: "There are /v1/deliveries, /v1/deliveries/{id}, /v1/summary, /v1/recipients/{user},"
+    " /v1/suppressions, /v1/suppressions/lift and /webhooks/{account}",
+    405: "Deliveries and recipients are read with GET; all else comes with POST",
     413: "Send less",
 }
 

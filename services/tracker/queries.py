@@ -17,7 +17,7 @@ from services.tracker.lookups import Filter, Lookups, Page, Position
 from services.tracker.problems import Problem
 from services.tracker.timeline import timeline
 
-__all__ = ["Queries"]
+__all__ = ["Queries", "asked", "json_response", "parameters"]
 
 _LIMIT = 50
 _MOST = 500
@@ -43,36 +43,37 @@ class Queries:
     async def one(self, request: web.Request) -> web.Response:
         tenant = self._tenant(request)
         id = _id(request.match_info["id"])
-        found = await _asked(self._lookups.delivery(id, tenant))
+        found = await asked(self._lookups.delivery(id, tenant))
         if found is None:
             raise Problem(404, "No notification has this id, or it was not read yet: ask again")
         row, entries = found
-        beside = await _asked(self._lookups.beside(row))
-        return _json({**msgspec.json.decode(row), "timeline": timeline(entries, beside)})
+        beside = await asked(self._lookups.beside(row))
+        return json_response({**msgspec.json.decode(row), "timeline": timeline(entries, beside)})
 
     async def many(self, request: web.Request) -> web.Response:
         tenant = self._tenant(request)
-        values = _parameters(request, _PARAMETERS)
+        values = parameters(request, _PARAMETERS)
         wanted = Filter(**{name: values.get(name) for name in _FILTERS})
         if wanted.status is not None and wanted.status not in list(Status):
             raise Problem(400, f"status is one of {', '.join(Status)}", "status")
         wanted = _within(wanted, tenant)
         limit, after = _limit(values.get("limit")), _position(values.get("cursor"))
-        page = await _asked(self._lookups.deliveries(wanted, after, limit))
-        return _json({"deliveries": page.rows, "next": _cursor(page)})
+        page = await asked(self._lookups.deliveries(wanted, after, limit))
+        return json_response({"deliveries": page.rows, "next": _cursor(page)})
 
     async def summary(self, request: web.Request) -> web.Response:
         tenant = self._tenant(request)
-        values = _parameters(request, ("tenant",))
+        values = parameters(request, ("tenant",))
         wanted = _within(Filter(tenant=values.get("tenant")), tenant)
-        types = await _asked(self._lookups.summary(wanted.tenant))
-        return _json({"types": types, "statuses": _totals(types.values())})
+        types = await asked(self._lookups.summary(wanted.tenant))
+        return json_response({"types": types, "statuses": _totals(types.values())})
 
     def _tenant(self, request: web.Request) -> str | None:
         return self._keys.tenant(request.headers.get("Authorization"))
 
 
-async def _asked(answer: Awaitable[T]) -> T:
+async def asked(answer: Awaitable[T]) -> T:
+    """The answer of what may be away just now; raises ``Problem``."""
     try:
         return await answer
     except Retryable as error:
@@ -86,7 +87,8 @@ def _id(text: str) -> NotificationId:
         raise Problem(400, "The id of a notification is a UUID", "id") from None
 
 
-def _parameters(request: web.Request, known: Iterable[str]) -> dict[str, str]:
+def parameters(request: web.Request, known: Iterable[str]) -> dict[str, str]:
+    """The query's, each once and none that is not known; raises ``Problem``."""
     values: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in known:
@@ -140,5 +142,6 @@ def _totals(counts: Iterable[dict[str, int]]) -> dict[str, int]:
     return totals
 
 
-def _json(body: object) -> web.Response:
+def json_response(body: object) -> web.Response:
+    """200, with this."""
     return web.Response(body=msgspec.json.encode(body), content_type="application/json")

@@ -25,12 +25,12 @@ from services.core.ledger import (
     Receipt,
     Resolution,
     Settlement,
-    SweptLedger,
     Verdict,
 )
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Per, Quota
-from tests.conformance.ledgers import ACCOUNT, Hands, parked, place
+from services.core.recipients import ALL, Profile, ProfileChange
+from tests.conformance.ledgers import ACCOUNT, Hands, WholeLedger, parked, place
 
 T = TypeVar("T")
 __all__ = ["LIFETIME", "QUOTAS", "STEPS", "Step", "World"]
@@ -47,12 +47,14 @@ QUOTAS = {
 #: how long a leg awaits its receipt
 _WITHIN_MS = 6_000
 LIFETIME = timedelta(seconds=30)
+_ANN = ("default", "ann")
+_ADDRESSES = ("a1", "a2")
 
 
 class World:
     """A ledger under test, and what was asked of it so far."""
 
-    def __init__(self, ledger: SweptLedger, hands: Hands) -> None:
+    def __init__(self, ledger: WholeLedger, hands: Hands) -> None:
         self.ledger = ledger
         self.hands = hands
         self.asked: list[ClaimRequest] = []
@@ -98,6 +100,10 @@ class OneClaim(Struct, frozen=True):
     age_s: int | None = None
     jitter_ms: int = 0
     throttled: bool = False
+    #: the digest of its address; empty: nobody asks what they want
+    address: str = ""
+    category: str = "news"
+    required: bool = False
     #: asked again as it was, if it was asked before; for the so-manieth time, as it says
     again: int | None = None
     ask: int = 1
@@ -130,6 +136,11 @@ class OneClaim(Struct, frozen=True):
             lease_ms=self.lease_ms,
             timeout_ms=1_000,
             reason="because",
+            tenant=_ANN[0],
+            user=_ANN[1],
+            address_digest=self.address,
+            category=self.category,
+            required=self.required,
             losers=tuple(_identity(loser, digest=body) for loser, body in self.losers),
         )
         world.asked.append(made)
@@ -281,6 +292,25 @@ class Receives(Struct, frozen=True):
         )
 
 
+class Says(Struct, frozen=True):
+    """A recipient's preferences, by a record at an offset; None: they are gone. And an address
+    that is not suppressed any more.
+    """
+
+    preferences: dict[str, dict[str, bool]] | None
+    offset: int
+    lifted: str
+
+    async def run(self, world: World) -> object:
+        book = world.ledger.book
+        profile = None if self.preferences is None else Profile(preferences=self.preferences)
+        change = ProfileChange(_ANN, profile, place(self.offset))
+        await book.fold([change], {(change.origin.topic_id, 0): self.offset + 1})
+        lifted = await book.lift(self.lifted) if self.lifted else 0
+        known = await book.profiles([_ANN]), await book.suppressions(_ADDRESSES)
+        return lifted, known, await book.offsets(change.origin.topic_id)
+
+
 class Sweeps(Struct, frozen=True):
     """What the sweeper asks, up to so many."""
 
@@ -313,6 +343,7 @@ Step: TypeAlias = (
     | Cancels
     | Resolves
     | Receives
+    | Says
     | Sweeps
     | Parks
     | Resumes
@@ -342,6 +373,9 @@ _ONE_CLAIM = st.builds(
     ready_ms=_mostly(50, 0, 900, 3_000),
     jitter_ms=_mostly(0, 16, 300, 70_000),
     throttled=_mostly(False, True),
+    address=_mostly("", *_ADDRESSES),
+    category=st.sampled_from(["news", "orders"]),
+    required=_mostly(False, True),
     ask=_mostly(1, 2, 3),
     repeats=st.booleans(),
     awaits=_mostly(Success.ACCEPTED, Success.DELIVERED),
@@ -369,7 +403,18 @@ _WINNER = st.none() | st.tuples(_WHO, _mostly(0, 7), _BODIES)
 _VERDICTS = st.tuples(_WHO, st.sampled_from(CloseReason), _WINNER, st.booleans(), _BODIES)
 _CANCELS = st.tuples(st.integers(0, 1), st.integers(8, 13), st.none() | _WHO | _WHO)
 _KINDS = st.sampled_from(
-    [ReceiptKind.SENT, ReceiptKind.DELIVERED, ReceiptKind.OPENED, ReceiptKind.BOUNCED_HARD]
+    [
+        ReceiptKind.SENT,
+        ReceiptKind.DELIVERED,
+        ReceiptKind.OPENED,
+        ReceiptKind.BOUNCED_HARD,
+        ReceiptKind.UNSUBSCRIBED,
+    ]
+)
+_PREFERENCES = st.dictionaries(
+    st.sampled_from([ALL, "news"]),
+    st.dictionaries(st.sampled_from([ALL, "email"]), st.booleans(), max_size=2),
+    max_size=2,
 )
 _RECEIPT = st.tuples(_WHO, _mostly(1, 2, 3), _mostly(ACCOUNT, _LIMITED), _KINDS)
 _STEP: st.SearchStrategy[Step] = st.one_of(
@@ -386,6 +431,7 @@ _STEP: st.SearchStrategy[Step] = st.one_of(
         _mostly((), (0, 1), (2,)),
     ),
     st.builds(Receives, _some(_RECEIPT)),
+    st.builds(Says, st.none() | _PREFERENCES, st.integers(0, 9), _mostly("", *_ADDRESSES)),
     st.builds(Purges),
     st.builds(Sweeps, st.sampled_from([1, 10]), st.booleans()),
     st.builds(Passes, st.sampled_from([1, 15, 499, 500, 1_000, 5_000, 6_000, 6_001, 31_000])),

@@ -31,6 +31,7 @@ from services.core.ledger import (
 )
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Per, Quota
+from services.core.recipients import RecipientBook
 from services.core.restoring import RestorableLedger
 from services.runtime.ledger.memory_rows import Rows
 from services.runtime.ledger.postgres import PostgresLedger, trust
@@ -91,6 +92,9 @@ class Hands:
 class WholeLedger(SweptLedger, RestorableLedger, Protocol):
     """All that a ledger is asked by anybody."""
 
+    @property
+    def book(self) -> RecipientBook: ...
+
 
 class Bench(Protocol):
     """One ledger under test."""
@@ -141,6 +145,9 @@ _TABLES = (
     "offsets",
     "parked",
     "receipts",
+    "recipients",
+    "recipient_offsets",
+    "suppressions",
 )
 
 

@@ -17,7 +17,10 @@ from tests.conformance.histories import LIFETIME, QUOTAS, STEPS, Step, World
 from tests.conformance.ledgers import TOPIC, TOPIC_ID, Hands
 
 _EXAMPLES = int(os.environ.get("LASTWORD_EXAMPLES", "100"))
-_TABLES = ("notifications", "keys", "attempts", "accounts", "cells", "parked", "receipts")
+_TABLES = (
+    *("notifications", "keys", "attempts", "accounts", "cells", "parked", "receipts"),
+    *("recipients", "recipient_offsets", "suppressions"),
+)
 # deleted, not truncated: a table that is made anew is another life of the ledger
 _EMPTIED = "".join(f"DELETE FROM ledger.{table};" for table in _TABLES).encode()
 

@@ -22,6 +22,7 @@ _RAISED = {
 def judge(world: World, *, calm: bool) -> None:
     """Blame what is wrong at the end of a life; ``calm``: nothing stood against any send."""
     _everything_is_closed(world)
+    _nothing_is_suppressed_without_a_reason(world)
     _nothing_is_left(world)
     _the_tables_are_right(world)
     if calm:
@@ -45,6 +46,13 @@ def _everything_is_closed(world: World) -> None:
     known = oracle.asked.keys() | oracle.dead.keys() | oracle.seconds.keys()
     for id in oracle.closings.keys() - known:
         oracle.blame("I1", f"{oracle.name(id)} was never asked for, and is closed")
+
+
+def _nothing_is_suppressed_without_a_reason(world: World) -> None:
+    oracle = world.oracle
+    for id, closing in oracle.closings.items():
+        if closing.reason is CloseReason.SUPPRESSED and not oracle.may_be_suppressed(closing.key):
+            oracle.blame("consent", f"{oracle.name(id)} is suppressed, and nobody had said no")
 
 
 def _nothing_is_left(world: World) -> None:
@@ -79,6 +87,8 @@ def _the_newest_were_sent(world: World) -> None:
     for asked in oracle.asked.values():
         closing = oracle.closings.get(asked.id)
         if closing is None or closing.reason is CloseReason.SENT or _is_outdone(world, asked):
+            continue
+        if closing.reason is CloseReason.SUPPRESSED:
             continue
         if closing.reason is CloseReason.FAILED and type_of(SupersessionKey(asked.key)) == NUDGE:
             # whatever was taken came back, as the oracle has seen

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
+from urllib.parse import unquote
 
 import msgspec
 
@@ -18,9 +19,11 @@ from services.core.errors import PoisonEvent
 from services.core.events import (
     AttemptSettled,
     AttemptStarted,
+    Channel,
     CloseReason,
     NotificationClosed,
     NotificationRouted,
+    ReceiptKind,
     ReceiptReceived,
     Success,
 )
@@ -156,6 +159,10 @@ class Oracle(Watch):
         #: cancels as the log has them, and as the ledger took them
         self.cancels: list[tuple[str, Version, NotificationId | None]] = []
         self.raised: list[tuple[str, Version, NotificationId | None]] = []
+        #: channels by which users want nothing any more
+        self.unwanted: set[tuple[str, Channel]] = set()
+        #: users of whom an address has bounced
+        self.unreachable: set[str] = set()
         self.shots: dict[tuple[NotificationId, int], Shot] = {}
         self.closings: dict[NotificationId, Closing] = {}
         #: of a life of the ledger that is forgotten
@@ -294,6 +301,8 @@ class Oracle(Watch):
             self.receipts.setdefault(place, self._now())
             if event.kind in GAVE_UP:
                 self.came_back.add(place)
+            if event.kind is ReceiptKind.BOUNCED_HARD and place in self.shots:
+                self.unreachable.add(_user_of(self.shots[place].key))
             self.say(f"receipt: attempt {place[1]} of {self.name(place[0])} {event.kind}")
 
     def _proposal(self, record: Record) -> None:
@@ -392,7 +401,24 @@ class Oracle(Watch):
         )
         self.say(f"granted {self.name(attempt.id)} attempt {attempt.attempt} on {attempt.account}")
         self._may_be_granted(shot, attempt.attempt)
+        self._is_wanted(attempt)
         self.shots[place] = shot
+
+    def opt_out(self, user: str, channel: Channel) -> None:
+        """From now on they want nothing by this channel."""
+        self.say(f"{user} wants nothing by {channel}")
+        self.unwanted.add((user, channel))
+
+    def may_be_suppressed(self, key: str) -> bool:
+        """Whether its user has left a channel, or has an address that bounced."""
+        user = _user_of(key)
+        return user in self.unreachable or any(user == one for one, _ in self.unwanted)
+
+    def _is_wanted(self, attempt: Attempt) -> None:
+        user = _user_of(attempt.key)
+        if (user, attempt.channel) in self.unwanted:
+            name = f"attempt {attempt.attempt} of {self.name(attempt.id)}"
+            self.blame("consent", f"{name} is granted by {attempt.channel}, which {user} left")
 
     def _granted_again(self, shot: Shot, attempt: Attempt, send_by: float, timeout_ms: int) -> None:
         """Its answer was lost; it may be made anew, as long as nothing has begun."""
@@ -401,6 +427,7 @@ class Oracle(Watch):
             self.blame("I2", f"{name} is granted twice")
         if send_by > shot.send_by:
             self.say(f"granted anew: {name}")
+            self._is_wanted(attempt)
             if shot.written_at is not None:
                 self.blame("§5", f"{name} is granted anew after it was begun")
             shot.send_by, shot.over_at = send_by, send_by + timeout_ms / 1000
@@ -819,3 +846,7 @@ def _first_appended(record: Record) -> datetime:
     """Where it was moved, when it came to the place that it was moved from."""
     told = dict(record.headers).get(FIRST_APPENDED_HEADER)
     return record.timestamp if told is None else datetime.fromisoformat(told.decode())
+
+
+def _user_of(key: str) -> str:
+    return unquote(key.split(":")[1])

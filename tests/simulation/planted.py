@@ -46,6 +46,7 @@ from tests.simulation.planted_ledger import LEDGER_BUGS
 from tests.simulation.planted_log import LOG_BUGS, LOG_SCENES
 from tests.simulation.planted_quota import QUOTA_BUGS
 from tests.simulation.planted_receipts import RECEIPT_BUGS, RECEIPT_SCENES
+from tests.simulation.planted_recipients import RECIPIENT_BUGS
 from tests.simulation.play import lives
 from tests.simulation.scenes import receipt_unread, repeat_where_room_is_short
 
@@ -486,4 +487,5 @@ BUGS: Mapping[str, Bug] = (
     | dict(LOG_BUGS)
     | dict(QUOTA_BUGS)
     | dict(RECEIPT_BUGS)
+    | dict(RECIPIENT_BUGS)
 )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import structlog
 from msgspec import Struct
 
-from services.core.events import ReceiptKind, ReceiptReceived
+from services.core.events import Channel, ReceiptKind, ReceiptReceived
 from services.core.identifiers import AccountName, event_id
 from services.core.topics import RECEIPTS
 from services.runtime.producer import OutRecord
@@ -87,6 +87,11 @@ def play(seed: int, *, trace: bool = False) -> Life:
     if trace:
         world.oracle.trace = [f"seed {seed}", str(weather)]
     tell(world, deeds)
+    # and this is, too
+    minds = Dice(f"minds {seed}")
+    if minds.maybe(0.2):
+        user, channel = minds.one_of(("u0", "u1", "u2")), minds.one_of((*Channel,))
+        world.network.later(minds.between(0.0, 7.0), world.opt_out, user, channel)
     return live(world, seed, deeds[-1].at + _CALM_AFTER_S)
 
 

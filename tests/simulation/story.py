@@ -53,7 +53,7 @@ def asks(
     """
     id = NotificationId(UUID(int=abs(hash_of(name)))) if with_id else None
     to = Addresses(
-        email=f"{user}@example.test" if email else None, phone="+15550001111" if phone else None
+        email=f"{user}@example.test" if email else None, phone=_phone(user) if phone else None
     )
     event = NotificationRequested(
         user=user,
@@ -68,6 +68,11 @@ def asks(
     value = CODEC.encode(event) if with_id else _plain_json(event)
     topic = requested(LOADED.catalogue.types[type].lane)
     return Deed(at, OutRecord(topic=topic, key=key, value=value), name, id)
+
+
+def _phone(user: str) -> str:
+    """A number of their own."""
+    return f"+1500555{1000 + hash_of(user) % 9000}"
 
 
 def cancels(user: str, *, id: NotificationId | None = None, at: float = 0.0) -> Deed:
@@ -169,8 +174,7 @@ def _misplaced(dice: Dice, deed: Deed) -> Deed:
 
 
 def _plain_json(event: NotificationRequested) -> bytes:
-    to = {"email": event.to.email, "phone": event.to.phone}
-    body = {"user": event.user, "type": event.type, "to": to, "data": event.data}
+    body = {"user": event.user, "type": event.type, "to": event.to, "data": event.data}
     return msgspec.json.encode(body)
 
 

@@ -9,9 +9,11 @@ from msgspec import field
 
 from services.core.catalogue import Lane, quotas_of
 from services.core.errors import Retryable
+from services.core.events import Channel
 from services.core.identifiers import Origin
+from services.core.recipients import ALL, Profile, ProfileChange
 from services.core.record import Record
-from services.core.topics import queued, requested
+from services.core.topics import RECIPIENTS, queued, requested
 from services.dispatch.process import Dispatch, Outside
 from services.router.app import Router
 from services.runtime.catalogue import LoadedCatalogue
@@ -102,6 +104,8 @@ class World:
         self._router = Router(LOADED, CODEC, PARTITIONS)
         self._clocks: dict[str, HostClock] = {}
         self._copies = [self.ledger.snapshot()]
+        #: what recipients have said, in the order of the log
+        self._profiles: list[ProfileChange] = []
         self.dispatchers = self._make("dispatch", dispatchers, self._dispatch)
         self.routers = self._make("router", routers, self._route)
         self.trackers = self._make("tracker", trackers, self._track)
@@ -138,6 +142,16 @@ class World:
         back = self.dice.one_of(self._copies)
         self.oracle.set_back()
         self.ledger.set_back(back)
+        # whoever folds profiles reads on where the ledger says
+        self.ledger.rows.recipients.fold(self._profiles, {})
+
+    def opt_out(self, user: str, channel: Channel) -> None:
+        """From now on they want nothing by this channel."""
+        self.oracle.opt_out(user, channel)
+        profile = Profile(preferences={ALL: {channel: False}})
+        place = Origin(topic_id=RECIPIENTS, partition=0, offset=len(self._profiles))
+        self._profiles.append(ProfileChange(("default", user), profile, place))
+        self.ledger.rows.recipients.fold(self._profiles[-1:], {})
 
     def calm_down(self) -> None:
         """No harm any more; what was paused goes on, what died is back within seconds."""

@@ -58,8 +58,10 @@ def _of(kind: inspect.Type) -> st.SearchStrategy[object]:
             return texts
         case inspect.EnumType(cls=enum):
             return st.sampled_from(enum)
-        case inspect.DictType():
+        case inspect.DictType(value_type=inspect.AnyType() | inspect.CustomType()):
             return documents
+        case inspect.DictType(value_type=value):
+            return st.dictionaries(texts, _of(value), max_size=3)
         case inspect.VarTupleType(item_type=item):
             return st.lists(_of(item), max_size=3).map(tuple)
         case inspect.StructType(cls=cls):

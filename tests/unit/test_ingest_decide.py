@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.core.catalogue import Lane
-from services.core.events import NotificationCancelled, NotificationRequested
+from services.core.events import NotificationCancelled, NotificationRequested, RecipientUpdated
 from services.core.identifiers import id_from_idempotency_key
+from services.core.topics import requested
 from services.ingest.decide import MAX_BATCH, Call, Decider, Entry
 from services.ingest.problems import Problem
 from services.runtime.catalogue import load_catalogue
@@ -64,7 +65,8 @@ def pointers(document: object) -> list[str]:
 
 def test_a_request_goes_to_the_lane_of_its_type_under_its_key() -> None:
     entry = taken(RESET | {"subject": "a/b", "user": "ü"})
-    assert (entry.lane, entry.key) == (Lane.CRITICAL, "default:%C3%BC:password_reset:a%2Fb")
+    assert entry.topic == requested(Lane.CRITICAL)
+    assert entry.key == "default:%C3%BC:password_reset:a%2Fb"
 
 
 def test_the_event_always_has_its_id() -> None:
@@ -112,7 +114,7 @@ def test_an_idempotency_key_is_short_printable_ascii(key: str) -> None:
 
 
 def test_the_tenant_is_the_api_key_s() -> None:
-    assert taken(RESET, ACME).event.tenant == "acme"
+    assert taken(RESET, ACME).key.startswith("acme:")
     assert taken(RESET | {"tenant": "acme"}, ACME).key.startswith("acme:")
 
 
@@ -123,7 +125,7 @@ def test_another_tenant_s_name_is_forbidden(tenant: str) -> None:
 
 
 def test_without_api_keys_the_body_names_the_tenant() -> None:
-    assert taken(RESET | {"tenant": "other"}).event.tenant == "other"
+    assert taken(RESET | {"tenant": "other"}).key.startswith("other:")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +159,7 @@ def test_what_is_not_json_to_every_reader_is_told_why(raw: bytes, says: str) -> 
         ("x", "#"),
         ({}, "#/user"),
         (RESET | {"user": 1}, "#/user"),
-        (RESET | {"to": None}, "#/to"),
+        (RESET | {"to": []}, "#/to"),
         (RESET | {"to": {"email": 1}}, "#/to/email"),
         (RESET | {"to": {"mail": "a@example.test"}}, "#/to/mail"),
         (RESET | {"id": "1"}, "#/id"),
@@ -307,3 +309,50 @@ def test_a_deadline_of_its_own_is_taken_up_to_its_types(minutes: int) -> None:
 def test_one_that_is_over_or_later_than_its_types_is_refused(minutes: int) -> None:
     deadline = NOW + timedelta(minutes=minutes)
     assert pointers(RESET | {"deadline": deadline.isoformat()}) == ["#/deadline"]
+
+
+# -- recipients ---------------------------------------------------------------------------------
+
+PROFILE = {"to": {"email": "a@example.test"}, "preferences": {"offers": {"email": False}}}
+
+
+def profile(document: object, call: Call = ANYBODY, tenant: str | None = None) -> Entry | Problem:
+    return DECIDER.profile(body(document), call, "u/1", tenant)
+
+
+def test_a_profile_goes_to_its_topic_under_its_user() -> None:
+    entry = profile(PROFILE, tenant="acme")
+    assert isinstance(entry, Entry)
+    assert (entry.topic, entry.key) == ("recipients", "acme:u%2F1")
+    assert isinstance(entry.event, RecipientUpdated)
+    assert entry.event.preferences == {"offers": {"email": False}}
+
+
+def test_who_is_to_be_forgotten_has_no_value() -> None:
+    entry = DECIDER.no_profile(ACME, "u/1", None)
+    assert isinstance(entry, Entry)
+    assert (entry.key, entry.event) == ("acme:u%2F1", None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "pointer"),
+    [
+        ({"user": "another"}, "#/user"),
+        ({"to": {"email": "nobody"}}, "#/to/email"),
+        ({"time_zone": "Europe/Nowhere"}, "#/time_zone"),
+        ({"locale": "!"}, "#/locale"),
+        ({"preferences": {"nonsense": {"*": False}}}, "#/preferences/nonsense"),
+        ({"preferences": {"*": {"pigeon": False}}}, "#/preferences"),
+        ({"preferences": {"*": {"email": "no"}}}, "#/preferences/.../..."),
+    ],
+)
+def test_what_is_wrong_with_a_profile_is_pointed_at(wrong: dict[str, object], pointer: str) -> None:
+    problem = profile({**PROFILE, **wrong})
+    assert isinstance(problem, Problem)
+    assert [fault.pointer for fault in problem.errors] == [pointer]
+
+
+def test_a_profile_of_another_tenant_is_forbidden() -> None:
+    problem = profile(PROFILE, ACME, "other")
+    assert isinstance(problem, Problem)
+    assert problem.status == 403

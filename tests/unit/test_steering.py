@@ -86,7 +86,8 @@ def test_the_order_says_why_it_is_another() -> None:
 def test_critical_mail_is_no_probe_where_other_mail_goes() -> None:
     def of(name: str, lane: Lane, *accounts: AccountName) -> NotificationType:
         leg = RouteLeg(channel=Channel.EMAIL, accounts=accounts)
-        return NotificationType(name=TypeName(name), lane=lane, route=(leg,), deadline_ms=1000)
+        own = TypeName(name)
+        return NotificationType(name=own, lane=lane, route=(leg,), deadline_ms=1000, category=name)
 
     types = [of("code", Lane.CRITICAL, A, C), of("news", Lane.BULK, A, B)]
     catalogue = Catalogue(

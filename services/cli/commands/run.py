@@ -50,7 +50,7 @@ def run(
     settings = replace(settings, catalogue=catalogue_folder(catalogue))
     if "bootstrap.servers" not in settings.kafka:
         raise Misconfigured("name Kafka's bootstrap servers by --kafka or LASTWORD_KAFKA")
-    if service in ("dispatch", "tracker") and not settings.postgres:
+    if service in ("router", "dispatch", "tracker") and not settings.postgres:
         raise Misconfigured("name the database by --postgres or LASTWORD_POSTGRES")
     serve = import_module(f"{MODULES[service]}.app").serve
     raise SystemExit(run_service(service, serve, {**os.environ, **to_environment(settings)}))

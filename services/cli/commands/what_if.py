@@ -2,7 +2,8 @@
 
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -12,16 +13,20 @@ from rich.table import Table
 from rich.text import Text
 
 from services.cli.command import command
-from services.cli.endpoints import kafka_of, running_catalogue
+from services.cli.endpoints import kafka_of, postgres_of, running_catalogue
 from services.cli.moments import moment_ago
 from services.cli.options import (
     as_json,
     catalogue_folder,
     data_option,
     kafka_options,
+    postgres_option,
     settings_from,
 )
 from services.cli.output import console, errors, print_json
+from services.core.errors import Retryable
+from services.core.recipients import NOBODY
+from services.router.what_if.recipients import Knowing, known_now
 from services.router.what_if.tally import Report, TypeReport
 from services.router.what_if.work import what_if as compare
 from services.runtime.catalogue import LoadedCatalogue, load_catalogue
@@ -65,6 +70,7 @@ _KIB = 1024
     "--examples", default=3, show_default=True, help="Of each type and kind of change, at most."
 )
 @kafka_options
+@postgres_option
 @data_option
 @as_json
 def what_if(
@@ -74,6 +80,7 @@ def what_if(
     examples: int,
     kafka: str | None,
     properties: tuple[str, ...],
+    postgres: str | None,
     folder: Path,
     machine: bool,
 ) -> None:
@@ -84,25 +91,44 @@ def what_if(
     missed by the times at which attempts really began, and costs, where accounts have a price.
     """
     configure_logs("what-if", _LOG_LEVEL)
-    settings = settings_from(kafka=kafka, properties=properties)
+    settings = settings_from(kafka=kafka, properties=properties, postgres=postgres)
     settings = replace(settings, kafka=kafka_of(settings.kafka, folder))
     in_use = running_catalogue(old, folder)
     before, after = load_catalogue(in_use), _other(new, in_use)
     began = time.monotonic()
-    report = compare(
-        settings.kafka,
-        Codec(settings.registry),
-        before,
-        after,
-        since=None if since is None else moment_ago("--since", since, utc_now()),
-        examples=examples,
-        tell=lambda line: errors.print(line, markup=False, soft_wrap=True),
-    )
+    with _knowing(settings.postgres, folder) as knowing:
+        report = compare(
+            settings.kafka,
+            Codec(settings.registry),
+            before,
+            after,
+            since=None if since is None else moment_ago("--since", since, utc_now()),
+            examples=examples,
+            knowing=knowing,
+            tell=_tell,
+        )
     report = replace(report, seconds=round(time.monotonic() - began, 1), peak_mb=_peak_mb())
     if machine:
         print_json(msgspec.to_builtins(report))
     else:
         _show(report)
+
+
+@contextmanager
+def _knowing(given: str, folder: Path) -> Iterator[Knowing]:
+    """By the ledger, if there is one to be asked."""
+    try:
+        dsn = postgres_of(given, folder)
+    except Retryable:
+        _tell("no database is named by --postgres: what is known of recipients is left out")
+        yield lambda _: NOBODY
+        return
+    with known_now(dsn) as knowing:
+        yield knowing
+
+
+def _tell(line: str) -> None:
+    errors.print(line, markup=False, soft_wrap=True)
 
 
 def _other(new: Path, in_use: Path) -> LoadedCatalogue:

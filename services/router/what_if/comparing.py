@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -17,8 +18,10 @@ from services.core.events import (
     NotificationCancelled,
     NotificationRequested,
     NotificationRouted,
+    Proposal,
 )
 from services.core.identifiers import NotificationId, TypeName
+from services.core.recipients import NOBODY, Known
 from services.core.record import Record
 from services.core.requested import id_of
 from services.core.templates import Templates
@@ -84,13 +87,22 @@ class Judge:
         self._templates = templates
         self._partitions = partitions
 
-    def decide(self, record: Record, event: Event | PoisonEvent) -> Decision | None:
+    def decide(
+        self, record: Record, event: Event | PoisonEvent, known: Known = NOBODY
+    ) -> Decision | None:
         """None for a cancel, which no catalogue decides about."""
-        output = route(record, event, self.catalogue, self._rules, self._partitions)
+        decided = partial(
+            route,
+            catalogue=self.catalogue,
+            rules=self._rules,
+            partitions=self._partitions,
+            known=known,
+        )
+        output = decided(record, event)
         if isinstance(output, Moved):
             # where it belongs, it is decided about like any other
             place = replace(record, topic=output.topic, partition=output.partition)
-            output = route(place, output.event, self.catalogue, self._rules, self._partitions)
+            output = decided(place, output.event)
         match output:
             case Passed():
                 return None
@@ -101,7 +113,9 @@ class Judge:
             case Moved():
                 raise AssertionError("it was moved to where it belongs")
 
-    def decide_anew(self, record: Record, event: Event | PoisonEvent) -> Decision | None:
+    def decide_anew(
+        self, record: Record, event: Event | PoisonEvent, known: Known = NOBODY
+    ) -> Decision | None:
         """As if it had been asked by this catalogue, which also says under which key it stands."""
         if isinstance(event, NotificationRequested):
             type = self.catalogue.types.get(TypeName(event.type))
@@ -110,10 +124,17 @@ class Judge:
                 key = type.key_of(event.tenant, event.user, event.subject, id)
                 record = replace(record, key=key.encode())
                 event = replace(event, id=id)
-        return self.decide(record, event)
+        return self.decide(record, event, known)
 
     def _decision(self, routed: Routed) -> Decision:
         event = routed.event
+        if event.proposal is not Proposal.SEND:
+            return Decision(
+                id=event.notification_id,
+                type=event.type,
+                lane=routed.topic.rpartition(".")[2],
+                dropped=f"{event.proposal}: {event.reason}",
+            )
         return Decision(
             id=event.notification_id,
             type=event.type,
@@ -146,15 +167,15 @@ class Twice:
         self._alike = alike
 
     def decide(
-        self, record: Record, event: Event | PoisonEvent
+        self, record: Record, event: Event | PoisonEvent, known: Known = NOBODY
     ) -> tuple[Decision | None, Decision | None]:
-        first = self._before.decide(record, event)
+        first = self._before.decide(record, event, known)
         if first is not None and first.type in self._alike:
             return first, first
         # what is wrong with its key is its producer's mistake, by whichever catalogue
         is_sound = first is not None and not first.dropped
         decide = self._after.decide_anew if is_sound else self._after.decide
-        return first, decide(record, event)
+        return first, decide(record, event, known)
 
 
 def changes(

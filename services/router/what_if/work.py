@@ -8,13 +8,15 @@ from confluent_kafka.admin import AdminClient
 
 from services.core.catalogue import Catalogue
 from services.core.errors import PoisonEvent
-from services.core.events import AttemptStarted
+from services.core.events import AttemptStarted, NotificationRequested
 from services.core.groups import GROUPS, ROUTER
 from services.core.identifiers import NotificationId
+from services.core.recipients import NOBODY, Known
 from services.core.record import Record
 from services.core.topics import ATTEMPTS
 from services.router.decide import Event
 from services.router.what_if.comparing import Judge, Twice, changes
+from services.router.what_if.recipients import Knowing
 from services.router.what_if.tally import Report, Tally
 from services.runtime.catalogue import LoadedCatalogue
 from services.runtime.codec import Codec
@@ -37,10 +39,12 @@ def what_if(
     *,
     since: datetime | None,
     examples: int = 3,
+    knowing: Knowing = lambda _: NOBODY,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """All requests appended ``since`` then (None: all there are) to now.
 
+    ``knowing``: what there is of recipients; without it all that have no address are dropped.
     Raises ``Misconfigured`` where there are no such topics, ``Retryable`` where Kafka does not
     answer.
     """
@@ -59,8 +63,10 @@ def what_if(
     topics = {topic: ids[topic] for topic in _REQUESTED}
     with closing(StretchReader(kafka, topics)) as reader:
         for records in reader.read(*reader.span(since)):
-            for record in records:
-                _add(tally, twice, codec, record, began)
+            events = [_event(codec, record) for record in records]
+            known = knowing([e for e in events if isinstance(e, NotificationRequested)])
+            for record, event in zip(records, events, strict=True):
+                _add(tally, twice, record, event, known, began)
             if (read + len(records)) // _TELL_EVERY > read // _TELL_EVERY:
                 tell(f"{read + len(records):,} requests read")
             read += len(records)
@@ -71,12 +77,12 @@ def what_if(
 def _add(
     tally: Tally,
     twice: Twice,
-    codec: Codec,
     record: Record,
+    event: Event | PoisonEvent,
+    known: Known,
     began: Mapping[NotificationId, datetime],
 ) -> None:
-    event = _event(codec, record)
-    first, second = twice.decide(record, event)
+    first, second = twice.decide(record, event, known)
     if first is None or second is None:
         tally.cancels += 1
         return

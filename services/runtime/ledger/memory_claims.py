@@ -125,7 +125,10 @@ class Claiming:
             return replace(answer, refused=ClaimRefused.HISTORY, attempts=attempts)
         else:
             stop = self._instead(row, request, now)
-            if stop is None:
+            unwanted = self._rows.recipients.unwanted(request)
+            if stop is None and unwanted:
+                answer = replace(answer, refused=ClaimRefused.SUPPRESSED, detail=unwanted)
+            elif stop is None:
                 answer = self._grant(row, request, answer, now, own=own)
         if own is not None and (stop is not None or answer.refused is not None):
             self._rows.end(row, own, _NEVER_BEGUN, now)
@@ -229,6 +232,8 @@ class Claiming:
             awaits=request.awaits,
             within_ms=request.within_ms,
             falls_back=request.falls_back,
+            address_digest=request.address_digest,
+            category=request.category,
         )
         if own is None:
             row.deadline = row.within(request.deadline)

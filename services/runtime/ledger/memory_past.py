@@ -131,4 +131,6 @@ def _attempt(start: AttemptStarted, row: NotificationRow) -> Attempt:
         awaits=start.awaits,
         within_ms=start.within_ms,
         falls_back=start.falls_back,
+        address_digest=start.address_digest,
+        category=start.category,
     )

@@ -18,11 +18,12 @@ from services.core.identifiers import (
     SupersessionKey,
     id_from_origin,
 )
-from services.core.ledger import Attempt, Closing, Identity, Parked, Told
+from services.core.ledger import Attempt, Closing, Identity, Parked, Receipt, Told
 from services.core.outcomes import MAYBE_TAKEN, Outcome, OutcomeKind
 from services.core.quota import Cells, Quota, Share
 from services.core.restoring import LogPartition
 from services.runtime.ledger.memory_receipts import Awaited, Receipts
+from services.runtime.ledger.memory_recipients import Recipients
 
 __all__ = [
     "EPOCH",
@@ -136,6 +137,7 @@ class Rows(Struct, kw_only=True):
     offsets: dict[LogPartition, int] = field(default_factory=dict)
     parked: dict[NotificationId, ParkedRow] = field(default_factory=dict)
     receipts: Receipts = field(default_factory=Receipts)
+    recipients: Recipients = field(default_factory=Recipients)
     sequence: int = 0
 
     def know_topics(self, topics: Mapping[str, str]) -> None:
@@ -190,6 +192,16 @@ class Rows(Struct, kw_only=True):
         """At the largest J of late, and as far as its provider lets us use it."""
         share = self.shares.get(account, Share()).by(us(now))
         return quota.at_share(share).at_jitter(self.jitter_us(account, now))
+
+    def suppress(self, receipts: Iterable[Receipt]) -> None:
+        """What receipts say of the addresses of their attempts."""
+        for receipt in receipts:
+            row = self.notifications.get(receipt.id)
+            if row is None or not 0 < receipt.attempt <= len(row.attempts):
+                continue
+            attempt = row.attempts[receipt.attempt - 1]
+            if attempt.account == receipt.account:
+                self.recipients.suppress(attempt, receipt.kind)
 
     def attempts(self, is_wanted: Callable[[Attempt], bool]) -> list[Attempt]:
         every = (a for row in self.notifications.values() for a in row.attempts)

@@ -47,6 +47,7 @@ from services.core.ledger import (
 )
 from services.core.quota import CELL_US, LENGTH_US, Quota
 from services.core.restoring import Life, LogPartition, Made, Past, RestorableLedger
+from services.runtime.ledger.postgres_book import PostgresBook
 from services.runtime.metrics import LEDGER_SECONDS
 from services.runtime.postgres import LIVENESS, migrate
 
@@ -110,6 +111,8 @@ class PostgresLedger:
         #: calls that were tried again because others had locked the same rows in another order
         self.deadlocks = 0
         self._generations: dict[str, int] = {}
+        #: what it knows of recipients
+        self.book = PostgresBook(self._rows)
         self._pool = AsyncConnectionPool(
             dsn,
             min_size=1,
@@ -211,6 +214,7 @@ class PostgresLedger:
                 "id": str(one.id),
                 "attempt": one.attempt,
                 "account": one.account,
+                "kind": one.kind,
                 "reached": level_of(one.kind),
                 "gave_up": one.told if one.kind in GAVE_UP else "",
             }

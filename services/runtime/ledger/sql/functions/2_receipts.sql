@@ -150,7 +150,7 @@ LANGUAGE sql STABLE AS $$
     WHERE n.id = p_id AND n.closed_as IS NULL AND ledger.awaited(a, n, now) IS NOT NULL;
 $$;
 
--- receive: [{id, attempt, account, reached, gave_up}]; the closings that follow, by id. Of attempts
+-- receive: [{id, attempt, account, kind, reached, gave_up}]; the closings that follow, by id. Of attempts
 -- that await none nothing is kept, and of those that are not known yet everything. While this life is
 -- not confirmed they are only kept: whatever is parked is looked at then.
 CREATE OR REPLACE FUNCTION ledger.receive(receipts jsonb) RETURNS SETOF jsonb
@@ -163,6 +163,7 @@ DECLARE
         WHERE NOT EXISTS (SELECT FROM ledger.attempts a WHERE a.id = (e ->> 'id')::uuid
                           AND a.attempt = (e ->> 'attempt')::bigint AND a.awaits = 'accepted'));
 BEGIN
+    PERFORM ledger.suppress(receipts, ledger.now());
     IF heard = '[]' THEN
         RETURN;
     END IF;

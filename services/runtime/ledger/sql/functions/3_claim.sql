@@ -1,6 +1,6 @@
 -- claim: requests as [{claim_id, identity, attempt, leg, channel, account, deadline, lease_ms,
 -- timeout_ms, ask, ready_ms, cost, lane, repeats, awaits, within_ms, falls_back, requested_at, reason,
--- losers: [identity]}]; an answer a request, in order. terms: {margin_ms, longest_lease_ms,
+-- tenant, user, address_digest, category, required, losers: [identity]}]; an answer a request, in order. terms: {margin_ms, longest_lease_ms,
 -- lifetime_ms, quotas: {account: quota}}.
 CREATE OR REPLACE FUNCTION ledger.claim(requests jsonb, terms jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
@@ -100,6 +100,7 @@ DECLARE
     verdict text;
     detail text;
     winner uuid;
+    unwanted text;
     answer jsonb;
 BEGIN
     IF now < k.open_until AND k.open_claim <> (r ->> 'claim_id')::uuid THEN
@@ -109,7 +110,10 @@ BEGIN
         RETURN jsonb_build_object('refused', 'history', 'attempts', ledger.attempts_of(n));
     ELSE
         SELECT * INTO verdict, detail, winner FROM ledger.instead(n, k, r, terms, now);
-        IF verdict IS NULL THEN
+        unwanted := ledger.unwanted(r);
+        IF verdict IS NULL AND unwanted IS NOT NULL THEN
+            answer := jsonb_build_object('refused', 'suppressed', 'detail', unwanted);
+        ELSIF verdict IS NULL THEN
             answer := ledger.grant_claim(n, own, r, terms, now);
         END IF;
     END IF;
@@ -190,11 +194,12 @@ BEGIN
     ELSE
         INSERT INTO ledger.attempts (id, attempt, claim_id, key, leg, channel, account,
             reason, cost, claimed_at, opens_at, send_by, over_at, sequence, asks, awaits,
-            within_ms, falls_back)
+            within_ms, falls_back, address_digest, category)
         VALUES (n.id, n.attempts + 1, (r ->> 'claim_id')::uuid, n.key, (r ->> 'leg')::integer,
             r ->> 'channel', r ->> 'account', r ->> 'reason', (r ->> 'cost')::integer, now,
             a.opens_at, a.send_by, a.over_at, nextval('ledger.grants'), (r ->> 'ask')::integer,
-            r ->> 'awaits', (r ->> 'within_ms')::bigint, (r ->> 'falls_back')::boolean)
+            r ->> 'awaits', (r ->> 'within_ms')::bigint, (r ->> 'falls_back')::boolean,
+            coalesce(r ->> 'address_digest', ''), coalesce(r ->> 'category', ''))
         RETURNING * INTO a;
         UPDATE ledger.notifications SET attempts = n.attempts + 1,
             deadline = least((r ->> 'deadline')::timestamptz, n.deadline) WHERE id = n.id;

@@ -129,12 +129,14 @@ DECLARE
     n ledger.notifications;
 BEGIN
     INSERT INTO ledger.attempts (id, attempt, claim_id, key, leg, channel, account, reason, cost,
-        claimed_at, opens_at, send_by, over_at, sequence, awaits, within_ms, falls_back)
+        claimed_at, opens_at, send_by, over_at, sequence, awaits, within_ms, falls_back,
+        address_digest, category)
     VALUES ((s ->> 'id')::uuid, (s ->> 'attempt')::integer, (s ->> 'claim_id')::uuid, s ->> 'key',
         (s ->> 'leg')::integer, s ->> 'channel', s ->> 'account', s ->> 'reason',
         (s ->> 'cost')::integer, (s ->> 'claimed_at')::timestamptz, (s ->> 'opens_at')::timestamptz,
         (s ->> 'send_by')::timestamptz, (s ->> 'over_at')::timestamptz, (s ->> 'sequence')::bigint,
-        s ->> 'awaits', (s ->> 'within_ms')::bigint, (s ->> 'falls_back')::boolean)
+        s ->> 'awaits', (s ->> 'within_ms')::bigint, (s ->> 'falls_back')::boolean,
+        s ->> 'address_digest', s ->> 'category')
     ON CONFLICT DO NOTHING RETURNING * INTO a;
     IF a.id IS NULL THEN
         RETURN false;

@@ -1,0 +1,35 @@
+"""Bugs planted in what is made of what recipients want."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pytest
+
+from services.core.ledger import ClaimRequest
+from services.dispatch import claims
+from services.runtime.ledger.memory_recipients import Recipients
+
+__all__ = ["RECIPIENT_BUGS"]
+
+Patch: TypeAlias = pytest.MonkeyPatch
+Bug: TypeAlias = Callable[[Patch], None]
+
+
+def ask_only_when_routing(patch: Patch) -> None:
+    """What they said while it waited is not heard."""
+    patch.setattr(claims, "address_digest", lambda *_: "")
+
+
+def ask_only_at_the_first_attempt(patch: Patch) -> None:
+    """What they said while one attempt failed is not heard."""
+    unwanted = Recipients.unwanted
+
+    def at_first(self: Recipients, request: ClaimRequest) -> str:
+        return unwanted(self, request) if request.attempt == 1 else ""
+
+    patch.setattr(Recipients, "unwanted", at_first)
+
+
+RECIPIENT_BUGS: dict[str, Bug] = {
+    bug.__name__: bug for bug in (ask_only_when_routing, ask_only_at_the_first_attempt)
+}
