@@ -40,6 +40,7 @@ BLOCKS = {
     (CATALOGUE, "account"): _fields("RawAccount"),
     (CATALOGUE, "quota"): _fields("RawQuota"),
     (CATALOGUE, "type"): _fields("RawType"),
+    (CATALOGUE, "category"): _fields("RawCategory"),
     (CATALOGUE, "leg"): _fields("RawLeg"),
 }
 

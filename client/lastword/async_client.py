@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
 from lastword.contract import DEFAULT_TENANT
-from lastword.notification import Many, Notification, Result, Sent, To, cancellation, prepare
+from lastword.notification import (
+    Many,
+    Notification,
+    Preferences,
+    Result,
+    Sent,
+    To,
+    cancellation,
+    prepare,
+    profile,
+)
 from lastword.programs import AsyncCalls, Awaiting
 from lastword.setup import Types, http_route, kafka_route
 
@@ -110,6 +120,32 @@ class AsyncLastword:
         tenant = self._tenant if tenant is None else tenant
         event = cancellation(user=user, type=type, tenant=tenant, subject=subject, id=id)
         await self._calls.cancel(event)
+
+    async def put_recipient(
+        self,
+        *,
+        user: str,
+        to: To | None = None,
+        locale: str | None = None,
+        time_zone: str | None = None,
+        preferences: Preferences | None = None,
+        tenant: str | None = None,
+    ) -> None:
+        """``Lastword.put_recipient``, awaited."""
+        event = profile(
+            user=user,
+            tenant=self._tenant if tenant is None else tenant,
+            to=to,
+            locale=locale,
+            time_zone=time_zone,
+            preferences=preferences,
+        )
+        await self._calls.put(event)
+
+    async def remove_recipient(self, *, user: str, tenant: str | None = None) -> None:
+        """``Lastword.remove_recipient``, awaited."""
+        tenant = self._tenant if tenant is None else tenant
+        await self._calls.remove(profile(user=user, tenant=tenant))
 
     async def close(self) -> None:
         """Lets go of connections; nothing is left unsent."""

@@ -10,10 +10,15 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from lastword.contract import Addresses, NotificationCancelled, NotificationRequested
+from lastword.contract import (
+    Addresses,
+    NotificationCancelled,
+    NotificationRequested,
+    RecipientUpdated,
+)
 from lastword.errors import Fault
 
-__all__ = ["address_faults", "data_faults", "key_faults"]
+__all__ = ["address_faults", "data_faults", "key_faults", "who_faults"]
 
 _MAX_TENANT = 64
 _MAX_PART = 256
@@ -28,11 +33,18 @@ _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 
 def key_faults(event: NotificationRequested | NotificationCancelled) -> Iterator[Fault]:
     """What is wrong with the parts of the supersession key."""
-    yield from _part_faults("#/user", event.user, _MAX_PART)
+    yield from who_faults(event)
     yield from _part_faults("#/type", event.type, _MAX_PART)
-    yield from _part_faults("#/tenant", event.tenant, _MAX_TENANT)
     if event.subject is not None:
         yield from _part_faults("#/subject", event.subject, _MAX_PART)
+
+
+def who_faults(
+    event: NotificationRequested | NotificationCancelled | RecipientUpdated,
+) -> Iterator[Fault]:
+    """What is wrong with who is meant."""
+    yield from _part_faults("#/user", event.user, _MAX_PART)
+    yield from _part_faults("#/tenant", event.tenant, _MAX_TENANT)
 
 
 def address_faults(to: Addresses | None) -> Iterator[Fault]:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Self
 from uuid import UUID, uuid4
 
 from lastword.contract import DEFAULT_TENANT
-from lastword.notification import Many, Notification, Result, Sent, To, cancellation, prepare
+from lastword.notification import (
+    Many,
+    Notification,
+    Preferences,
+    Result,
+    Sent,
+    To,
+    cancellation,
+    prepare,
+    profile,
+)
 from lastword.programs import Blocking, Calls
 from lastword.setup import Types, http_route, kafka_route
 
@@ -129,6 +139,36 @@ class Lastword:
         tenant = self._tenant if tenant is None else tenant
         event = cancellation(user=user, type=type, tenant=tenant, subject=subject, id=id)
         self._calls.cancel(event)
+
+    def put_recipient(
+        self,
+        *,
+        user: str,
+        to: To | None = None,
+        locale: str | None = None,
+        time_zone: str | None = None,
+        preferences: Preferences | None = None,
+        tenant: str | None = None,
+    ) -> None:
+        """Says where a user is and what they want: it replaces what was said before.
+
+        ``preferences``: by category and channel, whether they want it; ``*`` stands for all of
+        either. ``time_zone`` is an IANA name. Raises as ``send`` does.
+        """
+        event = profile(
+            user=user,
+            tenant=self._tenant if tenant is None else tenant,
+            to=to,
+            locale=locale,
+            time_zone=time_zone,
+            preferences=preferences,
+        )
+        self._calls.put(event)
+
+    def remove_recipient(self, *, user: str, tenant: str | None = None) -> None:
+        """Forgets a user's profile. Raises as ``send`` does."""
+        tenant = self._tenant if tenant is None else tenant
+        self._calls.remove(profile(user=user, tenant=tenant))
 
     def close(self) -> None:
         """Lets go of connections; nothing is left unsent."""

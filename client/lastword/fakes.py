@@ -9,7 +9,12 @@ from typing import Never
 
 from lastword.async_client import AsyncLastword
 from lastword.client import Lastword
-from lastword.contract import DEFAULT_TENANT, NotificationCancelled, NotificationRequested
+from lastword.contract import (
+    DEFAULT_TENANT,
+    NotificationCancelled,
+    NotificationRequested,
+    RecipientUpdated,
+)
 from lastword.errors import LastwordError
 from lastword.notification import Result, Sent
 from lastword.programs import Awaiting, Blocking
@@ -74,6 +79,14 @@ class _Remembering:
     def cancel(self, event: NotificationCancelled) -> Generator[Never, None, None]:
         yield from ()
         self._recorder.take(event)
+
+    def put(self, profile: RecipientUpdated) -> Generator[Never, None, None]:
+        yield from ()
+        self._recorder.take_profile(profile, profile)
+
+    def remove(self, profile: RecipientUpdated) -> Generator[Never, None, None]:
+        yield from ()
+        self._recorder.take_profile(profile, None)
 
     def _take(self, request: NotificationRequested) -> Sent:
         key = self._recorder.take(request)

@@ -5,12 +5,19 @@ taken; otherwise, whatever the last answer was, ``NotKnown``.
 """
 
 from collections.abc import Callable, Generator, Iterator, Sequence
+from urllib.parse import quote
 from uuid import UUID, uuid5
 
 import msgspec
 from msgspec import Struct
 
-from lastword.contract import NAMESPACE, NotificationCancelled, NotificationRequested
+from lastword.contract import (
+    DEFAULT_TENANT,
+    NAMESPACE,
+    NotificationCancelled,
+    NotificationRequested,
+    RecipientUpdated,
+)
 from lastword.errors import LastwordError, NotKnown
 from lastword.http_replies import Again, Answer, Refused, read_batch, read_nothing, read_sent
 from lastword.http_tries import Call, Post, Tries
@@ -51,6 +58,18 @@ class HttpRoute:
 
     def cancel(self, event: NotificationCancelled) -> Generator[Post, Answer, None]:
         call = Call("/v1/cancellations", self._new_id(), _body(event))
+        yield from self._tries().settle(call, read_nothing)
+
+    def put(self, profile: RecipientUpdated) -> Generator[Post, Answer, None]:
+        yield from self._of_recipient("PUT", profile, _profile(profile))
+
+    def remove(self, profile: RecipientUpdated) -> Generator[Post, Answer, None]:
+        yield from self._of_recipient("DELETE", profile, b"")
+
+    def _of_recipient(
+        self, method: str, whose: RecipientUpdated, body: bytes
+    ) -> Generator[Post, Answer, None]:
+        call = Call(_path(whose), self._new_id(), body, method)
         yield from self._tries().settle(call, read_nothing)
 
     def send_many(
@@ -154,6 +173,19 @@ def _of(error: LastwordError, request: NotificationRequested) -> LastwordError:
 def _id(request: NotificationRequested) -> UUID:
     assert request.id is not None, "prepare() gives each request an id"
     return request.id
+
+
+def _path(whose: RecipientUpdated) -> str:
+    """The default tenant is not named: it may stand for the API key's own."""
+    named = "" if whose.tenant == DEFAULT_TENANT else f"?tenant={quote(whose.tenant, safe='')}"
+    return f"/v1/recipients/{quote(whose.user, safe='')}{named}"
+
+
+def _profile(profile: RecipientUpdated) -> bytes:
+    """Whose it is, the path says."""
+    fields: dict[str, object] = msgspec.to_builtins(profile)
+    said = {name: fields[name] for name in fields.keys() - {"event", "tenant", "user"}}
+    return msgspec.json.encode(said, order="sorted")
 
 
 def _body(event: NotificationRequested | NotificationCancelled) -> bytes:

@@ -125,7 +125,7 @@ class AsyncHttp:
 
 def _request(client: httpx.Client | httpx.AsyncClient, step: Post) -> httpx.Request:
     return client.build_request(
-        "POST",
+        step.method,
         step.path,
         content=step.body,
         headers={"Idempotency-Key": step.idempotency_key},

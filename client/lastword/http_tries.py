@@ -16,13 +16,14 @@ _T = TypeVar("_T")
 
 
 class Post(Struct, frozen=True, kw_only=True):
-    """Wait, then post, and let it take ``timeout`` seconds at the most."""
+    """Wait, then send this, and let it take ``timeout`` seconds at the most."""
 
     path: str
     idempotency_key: str
     body: bytes
     wait: float
     timeout: float
+    method: str = "POST"
 
 
 class Call(Struct, frozen=True):
@@ -32,6 +33,7 @@ class Call(Struct, frozen=True):
     #: the idempotency key
     id: UUID
     body: bytes
+    method: str = "POST"
 
 
 class Tries:
@@ -84,4 +86,5 @@ def _post(call: Call, turn: Turn) -> Post:
         body=call.body,
         wait=turn.wait,
         timeout=turn.timeout,
+        method=call.method,
     )

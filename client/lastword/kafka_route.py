@@ -13,7 +13,9 @@ from msgspec import Struct
 from lastword.contract import (
     NotificationCancelled,
     NotificationRequested,
+    RecipientUpdated,
     SupersessionKey,
+    recipient_key,
     supersession_key,
 )
 from lastword.errors import (
@@ -56,7 +58,8 @@ class Record(Struct, frozen=True):
 
     topic: str
     key: bytes
-    value: bytes
+    #: None: what stands under the key is gone
+    value: bytes | None
 
 
 class Produce(Struct, frozen=True):
@@ -128,9 +131,13 @@ class KafkaRoute:
         key = self._key(event)
         if isinstance(key, Rejected):
             raise key
-        [delivery] = yield Produce((self._record(event, key),))
-        if isinstance(delivery, Undelivered):
-            raise _error(delivery, None)
+        yield from _append(self._record(event, key))
+
+    def put(self, profile: RecipientUpdated) -> Generator[Produce, Sequence[Delivery], None]:
+        yield from _append(_of_recipient(profile, msgspec.json.encode(profile)))
+
+    def remove(self, profile: RecipientUpdated) -> Generator[Produce, Sequence[Delivery], None]:
+        yield from _append(_of_recipient(profile, None))
 
     def _key(
         self, event: NotificationRequested | NotificationCancelled
@@ -146,6 +153,16 @@ class KafkaRoute:
     ) -> Record:
         topic = f"notifications.requested.{self._types[event.type].lane}"
         return Record(topic, key.encode(), msgspec.json.encode(event))
+
+
+def _append(record: Record) -> Generator[Produce, Sequence[Delivery], None]:
+    [delivery] = yield Produce((record,))
+    if isinstance(delivery, Undelivered):
+        raise _error(delivery, None)
+
+
+def _of_recipient(whose: RecipientUpdated, value: bytes | None) -> Record:
+    return Record("recipients", recipient_key(whose.tenant, whose.user), value)
 
 
 def key_of(

@@ -12,20 +12,33 @@ from uuid import UUID
 
 import msgspec
 
-from lastword.checks import address_faults, data_faults, key_faults
+from lastword.checks import address_faults, data_faults, key_faults, who_faults
 from lastword.contract import (
     Addresses,
     NotificationCancelled,
     NotificationId,
     NotificationRequested,
+    RecipientUpdated,
     SupersessionKey,
 )
 from lastword.errors import Fault, LastwordError, Rejected
 
-__all__ = ["Many", "Notification", "Result", "Sent", "To", "cancellation", "prepare"]
+__all__ = [
+    "Many",
+    "Notification",
+    "Preferences",
+    "Result",
+    "Sent",
+    "To",
+    "cancellation",
+    "prepare",
+    "profile",
+]
 
 #: ``Addresses``, or a mapping with ``email``, ``phone`` or both
 To: TypeAlias = Addresses | Mapping[str, str]
+#: by category and channel, whether it is wanted; ``*`` stands for all of either
+Preferences: TypeAlias = Mapping[str, Mapping[str, bool]]
 
 
 class Notification(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +110,29 @@ def cancellation(
     return event
 
 
+def profile(
+    *,
+    user: str,
+    tenant: str,
+    to: To | None = None,
+    locale: str | None = None,
+    time_zone: str | None = None,
+    preferences: Preferences | None = None,
+) -> RecipientUpdated:
+    """The event that says where a user is and what they want; or ``Rejected``."""
+    fields: dict[str, object] = {
+        "user": user,
+        "tenant": tenant,
+        "to": None if to is None else _plain(to, "#/to"),
+        "locale": locale,
+        "time_zone": time_zone,
+        "preferences": _plain(preferences or {}, "#/preferences"),
+    }
+    event = _convert(fields, RecipientUpdated)
+    _reject(*who_faults(event), *address_faults(event.to))
+    return event
+
+
 class Many:
     """Several notifications: those that are sound, and the faults of the others."""
 
@@ -114,7 +150,7 @@ class Many:
         ]
 
 
-_EventT = TypeVar("_EventT", NotificationRequested, NotificationCancelled)
+_EventT = TypeVar("_EventT", NotificationRequested, NotificationCancelled, RecipientUpdated)
 
 _WHERE = re.compile(r"^(?P<detail>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$")
 

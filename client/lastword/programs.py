@@ -8,7 +8,11 @@ blocking and awaiting callers differ in the few lines below only.
 from collections.abc import Generator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from lastword.contract import NotificationCancelled, NotificationRequested
+from lastword.contract import (
+    NotificationCancelled,
+    NotificationRequested,
+    RecipientUpdated,
+)
 from lastword.notification import Result, Sent
 
 __all__ = ["AsyncCalls", "AsyncShell", "Awaiting", "Blocking", "Calls", "Route", "Shell"]
@@ -35,6 +39,12 @@ class Route(Protocol[_StepOut, _AnswerIn]):
 
     def cancel(self, event: NotificationCancelled) -> Generator[_StepOut, _AnswerIn, None]:
         """Returns once Lastword has it; raises ``LastwordError``."""
+
+    def put(self, profile: RecipientUpdated) -> Generator[_StepOut, _AnswerIn, None]:
+        """Returns once Lastword has it; raises ``LastwordError``."""
+
+    def remove(self, profile: RecipientUpdated) -> Generator[_StepOut, _AnswerIn, None]:
+        """That user is to have none; returns once Lastword has it; raises ``LastwordError``."""
 
 
 class Shell(Protocol[_StepIn, _AnswerOut]):
@@ -63,6 +73,8 @@ class Calls(Protocol):
     def send(self, request: NotificationRequested) -> Sent: ...
     def send_many(self, requests: Sequence[NotificationRequested]) -> list[Result]: ...
     def cancel(self, event: NotificationCancelled) -> None: ...
+    def put(self, profile: RecipientUpdated) -> None: ...
+    def remove(self, profile: RecipientUpdated) -> None: ...
     def close(self) -> None: ...
 
 
@@ -72,6 +84,8 @@ class AsyncCalls(Protocol):
     async def send(self, request: NotificationRequested) -> Sent: ...
     async def send_many(self, requests: Sequence[NotificationRequested]) -> list[Result]: ...
     async def cancel(self, event: NotificationCancelled) -> None: ...
+    async def put(self, profile: RecipientUpdated) -> None: ...
+    async def remove(self, profile: RecipientUpdated) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -91,6 +105,12 @@ class Blocking(Generic[_Step, _Answer]):
 
     def cancel(self, event: NotificationCancelled) -> None:
         return self._run(self._route.cancel(event))
+
+    def put(self, profile: RecipientUpdated) -> None:
+        return self._run(self._route.put(profile))
+
+    def remove(self, profile: RecipientUpdated) -> None:
+        return self._run(self._route.remove(profile))
 
     def _run(self, program: Generator[_Step, _Answer, _Outcome]) -> _Outcome:
         try:
@@ -118,6 +138,12 @@ class Awaiting(Generic[_Step, _Answer]):
 
     async def cancel(self, event: NotificationCancelled) -> None:
         return await self._run(self._route.cancel(event))
+
+    async def put(self, profile: RecipientUpdated) -> None:
+        return await self._run(self._route.put(profile))
+
+    async def remove(self, profile: RecipientUpdated) -> None:
+        return await self._run(self._route.remove(profile))
 
     async def _run(self, program: Generator[_Step, _Answer, _Outcome]) -> _Outcome:
         try:

@@ -9,6 +9,7 @@ from lastword.contract import (
     NotificationCancelled,
     NotificationId,
     NotificationRequested,
+    RecipientUpdated,
     SupersessionKey,
 )
 from lastword.errors import Fault, LastwordError, Rejected
@@ -28,12 +29,14 @@ class Recorder:
         self.sent: list[NotificationRequested] = []
         #: every cancellation, in order
         self.cancelled: list[NotificationCancelled] = []
+        #: by tenant and user, the profiles as they are now
+        self.recipients: dict[tuple[str, str], RecipientUpdated] = {}
         self._pending: dict[SupersessionKey, NotificationRequested] = {}
         self._failures: list[LastwordError] = []
         self._ids: set[NotificationId | None] = set()
 
     def fail_next(self, error: LastwordError, times: int = 1) -> None:
-        """The next ``times`` notifications or cancellations are not taken, for ``error``."""
+        """The next ``times`` calls are not taken, for ``error``."""
         self._failures += [error] * times
 
     @property
@@ -73,6 +76,7 @@ class Recorder:
         """Forgets everything, failures to come included."""
         for kept in (self.sent, self.cancelled, self._pending, self._failures, self._ids):
             kept.clear()
+        self.recipients.clear()
 
     def take(self, event: NotificationRequested | NotificationCancelled) -> SupersessionKey:
         """Remembers ``event``, or raises what it was told to."""
@@ -84,6 +88,14 @@ class Recorder:
         else:
             self._cancel(key, event)
         return key
+
+    def take_profile(self, whose: RecipientUpdated, profile: RecipientUpdated | None) -> None:
+        """Remembers a profile, or that there is none; or raises what it was told to."""
+        if self._failures:
+            raise self._failures.pop(0)
+        self.recipients.pop((whose.tenant, whose.user), None)
+        if profile is not None:
+            self.recipients[whose.tenant, whose.user] = profile
 
     def _key(self, event: NotificationRequested | NotificationCancelled) -> SupersessionKey:
         types = {event.type: TypeSpec("normal")} if self._types is None else self._types

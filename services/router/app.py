@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC
 from functools import partial
@@ -173,9 +174,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
         get_logger().info("routing", metrics=monitoring.address)
         health = HealthFollower(settings.kafka, log.ids, codec)
+        # of their own, as those for short work are few
+        pool = stack.enter_context(ThreadPoolExecutor(2, "router"))
+        loop = asyncio.get_running_loop()
         threads = [
-            asyncio.create_task(asyncio.to_thread(_stream, consumer, producer, router, halt)),
-            asyncio.create_task(asyncio.to_thread(profiles.run)),
+            loop.run_in_executor(pool, _stream, consumer, producer, router, halt),
+            loop.run_in_executor(pool, profiles.run),
         ]
         tasks = [
             asyncio.create_task(_follow(catalogues, router)),

@@ -116,3 +116,13 @@ async def test_the_awaited_fake_answers_the_same_questions() -> None:
     assert isinstance(many, Sent)
     assert fake.latest("u1", "code", tenant="acme") == fake.sent[0]
     assert fake.latest("u2", "code", tenant="acme") is None
+
+
+def test_profiles_are_remembered_as_they_are_now(fake: FakeLastword) -> None:
+    fake.put_recipient(user="u1", to=TO, locale="de")
+    fake.put_recipient(user="u1", to=TO, preferences={"offers": {"email": False}})
+    fake.put_recipient(user="u2", time_zone="Europe/Vienna")
+    fake.remove_recipient(user="u2")
+    assert fake.recipients.keys() == {("default", "u1")}
+    assert fake.recipients["default", "u1"].preferences == {"offers": {"email": False}}
+    assert fake.recipients["default", "u1"].locale is None

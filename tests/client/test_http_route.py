@@ -14,7 +14,7 @@ from lastword.errors import LastwordError
 from lastword.http_replies import Answer, Reply
 from lastword.http_route import HttpRoute
 from lastword.http_tries import Post
-from lastword.notification import prepare
+from lastword.notification import prepare, profile
 from lastword.retries import Patience
 from tests.client.simulated import Clock, Fate, Server, chances, play
 
@@ -187,3 +187,31 @@ class Cancelling(Server):
         self.posts.append(post)
         status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
         return Reply(status=status, body=b"{}")
+
+
+@pytest.mark.parametrize(
+    ("tenant", "path"),
+    [
+        ("default", "/v1/recipients/u%2F1"),
+        ("a b", "/v1/recipients/u%2F1?tenant=a%20b"),
+    ],
+)
+def test_a_profile_is_put_under_its_user_and_repeated_until_it_is_taken(
+    tenant: str, path: str
+) -> None:
+    server, clock = Cancelling([503, 202]), Clock()
+    who = profile(user="u/1", tenant=tenant, locale="de", preferences={"offers": {"*": False}})
+    play(route(clock).put(who), server, clock)
+    assert [(post.method, post.path) for post in server.posts] == [("PUT", path)] * 2
+    assert msgspec.json.decode(server.posts[0].body) == {
+        "locale": "de",
+        "preferences": {"offers": {"*": False}},
+    }
+
+
+def test_a_profile_is_removed_by_its_path_alone() -> None:
+    server, clock = Cancelling([202]), Clock()
+    play(route(clock).remove(profile(user="u1", tenant="default")), server, clock)
+    assert [(p.method, p.path, p.body) for p in server.posts] == [
+        ("DELETE", "/v1/recipients/u1", b"")
+    ]

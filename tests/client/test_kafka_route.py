@@ -19,9 +19,9 @@ from lastword import (
     TypeSpec,
     Unauthorised,
 )
-from lastword.contract import NotificationCancelled, NotificationRequested
+from lastword.contract import NotificationCancelled, NotificationRequested, RecipientUpdated
 from lastword.kafka_route import Delivered, Delivery, KafkaRoute, Produce, Record, Undelivered
-from lastword.notification import cancellation, prepare
+from lastword.notification import cancellation, prepare, profile
 from lastword.setup import load_types
 
 Outcome = TypeVar("Outcome")
@@ -56,6 +56,7 @@ def test_a_record_lies_on_its_types_lane_under_its_key_with_its_id() -> None:
     [record], outcome = run(ROUTE.send(sent), [Delivered()])
     assert record.topic == "notifications.requested.critical"
     assert record.key == b"default:%C3%BC%3A1:password_reset"
+    assert record.value is not None
     assert msgspec.json.decode(record.value, type=NotificationRequested) == sent
     assert outcome == Sent(outcome.id, outcome.key)
     assert (outcome.id, outcome.key) == (sent.id, record.key.decode())
@@ -81,6 +82,7 @@ def test_a_cancellation_lies_where_the_requests_lie() -> None:
         "notifications.requested.critical",
         b"default:u1:password_reset",
     )
+    assert record.value is not None
     assert msgspec.json.decode(record.value, type=NotificationCancelled).id == id
 
 
@@ -203,3 +205,16 @@ def test_a_closed_client_says_so() -> None:
     client.close()
     with pytest.raises(RuntimeError, match="closed"):
         client.send(user="u1", type="welcome", to={"email": "u1@example.test"})
+
+
+def test_a_profile_lies_on_its_own_topic_under_its_user() -> None:
+    who = profile(user="ü:1", tenant="acme", to={"email": "u1@example.test"})
+    [record], _ = run(ROUTE.put(who), [Delivered()])
+    assert (record.topic, record.key) == ("recipients", b"acme:%C3%BC%3A1")
+    assert record.value is not None
+    assert msgspec.json.decode(record.value, type=RecipientUpdated) == who
+
+
+def test_a_profile_is_removed_by_a_null() -> None:
+    [record], _ = run(ROUTE.remove(profile(user="u1", tenant="default")), [Delivered()])
+    assert (record.key, record.value) == (b"default:u1", None)

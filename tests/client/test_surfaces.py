@@ -9,7 +9,7 @@ import pytest
 from lastword import AsyncLastword, Lastword
 from lastword.fakes import FakeAsyncLastword, FakeLastword
 
-CALLS = ["send", "send_many", "cancel", "close"]
+CALLS = ["send", "send_many", "cancel", "put_recipient", "remove_recipient", "close"]
 
 
 @pytest.mark.parametrize("name", ["__init__", "kafka", *CALLS])

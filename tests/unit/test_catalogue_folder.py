@@ -69,8 +69,8 @@ def test_every_fault_of_the_file_is_told_at_once(shop: Path) -> None:
     change(shop / "lastword.toml", 'lane = "bulk"', 'lane = "slow"')
     change(shop / "lastword.toml", "batch = 100", "batch = 0")
     told = "\n".join(map(str, problems(shop)))
-    assert "lastword.toml:40: types.login_code.deadline: 'soon'" in told
-    assert "lastword.toml:60: types.campaign.lane: Invalid enum value 'slow'" in told
+    assert "lastword.toml:48: types.login_code.deadline: 'soon'" in told
+    assert "lastword.toml:69: types.campaign.lane: Invalid enum value 'slow'" in told
     assert "lastword.toml:13: accounts.postmark-broadcast" in told
 
 

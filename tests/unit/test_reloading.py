@@ -68,7 +68,7 @@ async def test_one_that_cannot_be_used_is_told_once_and_mended_it_counts(shop: P
     with capture_logs() as logged:
         await no_other(catalogues)
     told = [line for line in logged if line["event"] == "catalogue_not_usable"]
-    assert [line["what"].count("lastword.toml:40") for line in told] == [1]
+    assert [line["what"].count("lastword.toml:48") for line in told] == [1]
     assert catalogues.loaded.catalogue.version == version
     change(shop, 'deadline = "soon"', 'deadline = "6m"')
     assert (await soon(catalogues.next())).catalogue.version != version
