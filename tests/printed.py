@@ -41,6 +41,7 @@ BLOCKS = {
     (CATALOGUE, "quota"): _fields("RawQuota"),
     (CATALOGUE, "type"): _fields("RawType"),
     (CATALOGUE, "category"): _fields("RawCategory"),
+    (CATALOGUE, "cap"): _fields("RawCap"),
     (CATALOGUE, "leg"): _fields("RawLeg"),
 }
 

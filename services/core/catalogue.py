@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from services.core.events import Channel, Success
+from services.core.events import Cap, Channel, Success
 from services.core.identifiers import (
     AccountName,
     NotificationId,
@@ -125,6 +125,8 @@ class NotificationType(msgspec.Struct, frozen=True, kw_only=True):
     category: str
     #: it is sent whatever they want, as long as their address can be reached
     required: bool = False
+    #: how many of it, and of its category, somebody gets in a while
+    caps: tuple[Cap, ...] = ()
 
     def key_of(
         self, tenant: str, user: str, subject: str | None, notification: NotificationId

@@ -4,7 +4,7 @@ Durations in it are strings such as ``"90s"``, ``"2m"``, ``"1h30m"``.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 
 import msgspec
@@ -22,7 +22,7 @@ from services.core.catalogue import (
     WhenUnknown,
 )
 from services.core.errors import Misconfigured
-from services.core.events import Channel, Success
+from services.core.events import Cap, Channel, Success
 from services.core.identifiers import AccountName, TypeName
 from services.core.quota import LENGTH_US, Per, Quota
 
@@ -70,6 +70,13 @@ class RawLeg(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     within: str | None = None
 
 
+class RawCap(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in a ``throttle`` or a ``cap``."""
+
+    most: int
+    per: str
+
+
 class RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in ``[types.<name>]``."""
 
@@ -79,12 +86,14 @@ class RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     supersede: Supersede = Supersede.LATEST
     when_unknown: WhenUnknown = WhenUnknown.HOLD
     category: str | None = None
+    throttle: RawCap | None = None
 
 
 class RawCategory(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in ``[categories.<name>]``."""
 
     required: bool = False
+    cap: RawCap | None = None
 
 
 class RawCatalogue(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +104,8 @@ class RawCatalogue(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     categories: dict[str, RawCategory] = {}
 
 
+#: less than what the ledger remembers
+_LONGEST_CAP_MS = 14 * 86_400_000
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 #: regular expressions of a whole duration, and of a whole name
 DURATION, NAME = r"(?:\d+(?:ms|s|m|h|d))+", "[a-z][a-z0-9_-]{0,63}"
@@ -226,10 +237,33 @@ def _type(
         when_unknown=raw.when_unknown,
         category=raw.category or name,
         required=raw.category is not None and categories[raw.category].required,
+        caps=tuple(_caps(name, raw, categories, scale)),
         route=tuple(
             _leg(leg, f"{where}.route[{index}]", accounts, scale)
             for index, leg in enumerate(raw.route)
         ),
+    )
+
+
+def _caps(
+    name: str, raw: RawType, categories: Mapping[str, RawCategory], scale: _Scale
+) -> Iterator[Cap]:
+    if raw.throttle is not None:
+        yield _cap(raw.throttle, "type", name, f"types.{name}.throttle", scale)
+    if raw.category is not None and (cap := categories[raw.category].cap) is not None:
+        yield _cap(cap, "category", raw.category, f"categories.{raw.category}.cap", scale)
+
+
+def _cap(raw: RawCap, kind: str, name: str, where: str, scale: _Scale) -> Cap:
+    if raw.most < 1:
+        raise Misconfigured(f"{where}.most: at least 1")
+    if parse_duration_ms(raw.per, where=f"{where}.per") > _LONGEST_CAP_MS:
+        raise Misconfigured(f"{where}.per: at most 14 days, as the ledger forgets what is older")
+    return Cap(
+        scope=f"{kind}:{name}",
+        most=raw.most,
+        per_ms=scale.ms(raw.per, f"{where}.per"),
+        words=f"they had {raw.most} of {name} within {raw.per} already",
     )
 
 

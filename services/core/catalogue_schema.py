@@ -10,7 +10,7 @@ __all__ = ["catalogue_schema"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DURATION = "A duration: 90s, 15m, 1h30m."
-_DURATIONS = ("timeout", "settling", "jitter", "deadline", "give_up_after", "within")
+_DURATIONS = ("timeout", "settling", "jitter", "deadline", "give_up_after", "within", "per")
 #: what each field means, by its table
 _WORDS: dict[str, dict[str, str]] = {
     "RawCatalogue": {
@@ -20,6 +20,11 @@ _WORDS: dict[str, dict[str, str]] = {
     },
     "RawCategory": {
         "required": "They cannot opt out: it is sent as long as their address can be reached.",
+        "cap": "How many of its types somebody gets in any such time; what is more is suppressed.",
+    },
+    "RawCap": {
+        "most": "So many.",
+        "per": "In any time as long as this, two weeks at the most.",
     },
     "RawAccount": {
         "provider": "Whose account it is, as `lastword check` knows them.",
@@ -46,6 +51,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "route": "The ways to reach somebody, one after the other.",
         "supersede": "latest: a newer one of the key takes the place of one that waits.",
         "when_unknown": "What becomes of an attempt that nobody can find: held, or repeated.",
+        "throttle": "How many of it somebody gets in any such time; what is more is suppressed.",
         "category": "What recipients may not want; by default the type is one of its own.",
     },
     "RawLeg": {

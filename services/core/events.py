@@ -32,6 +32,7 @@ __all__ = [
     "Addresses",
     "AttemptSettled",
     "AttemptStarted",
+    "Cap",
     "Channel",
     "CloseReason",
     "DeliveryState",
@@ -112,6 +113,18 @@ class Proposal(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
+class Cap(Struct, frozen=True, kw_only=True):
+    """So many notifications of a scope a recipient gets in any such time, and no more."""
+
+    #: type:name or category:name
+    scope: str
+    most: int
+    #: milliseconds
+    per_ms: int
+    #: what the one too many is told by
+    words: str
+
+
 class Leg(Struct, frozen=True, kw_only=True):
     """One step of a route: a channel, the address on it, and the accounts to try in order."""
 
@@ -153,6 +166,8 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     category: str = ""
     #: it is sent whatever they want, as long as their address can be reached
     required: bool = False
+    #: with more of these in so short a time it is suppressed
+    caps: tuple[Cap, ...] = ()
 
 
 class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -197,6 +212,8 @@ class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     address_digest: str = ""
     #: which they may unsubscribe from by it
     category: str = ""
+    #: in which it counts as one that they had
+    scopes: tuple[str, ...] = ()
 
 
 class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):

@@ -14,6 +14,7 @@ from msgspec import Struct
 from services.core.catalogue import Lane
 from services.core.errors import Retryable
 from services.core.events import (
+    Cap,
     Channel,
     CloseReason,
     NotificationRouted,
@@ -158,6 +159,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     #: of the address that it goes to, and what the recipient can unsubscribe from by it
     address_digest: str = ""
     category: str = ""
+    #: in which its notification counts
+    scopes: tuple[str, ...] = ()
     #: the receipt that says that its provider gave up; told only where attempts are told in a row
     gave_up: str = ""
 
@@ -219,6 +222,8 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     category: str = ""
     #: what they do not want is sent all the same
     required: bool = False
+    #: with more of these in so short a time it is suppressed
+    caps: tuple[Cap, ...] = ()
 
 
 class ClaimRefused(StrEnum):

@@ -32,6 +32,7 @@ def started(attempt: Attempt) -> AttemptStarted:
         falls_back=attempt.falls_back,
         address_digest=attempt.address_digest,
         category=attempt.category,
+        scopes=attempt.scopes,
     )
 
 

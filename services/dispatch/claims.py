@@ -176,6 +176,7 @@ class Claims:
             ),
             category=routed.category,
             required=routed.required,
+            caps=routed.caps,
         )
 
     def _refused(

@@ -152,6 +152,7 @@ def _proposal(
             digest=digest_of(event),
             category=type.category,
             required=type.required,
+            caps=type.caps,
         ),
     )
 

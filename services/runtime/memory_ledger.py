@@ -225,6 +225,7 @@ class MemoryLedger:
         ]
         for name in idle[:most]:
             del keys[name]
+        self.rows.recipients.forget(before)
         old = self.rows.receipts.purge(before, most)
         return len(ended[:most]) + len(idle[:most]) + old
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.core.catalogue import Lane
-from services.core.events import Channel, CloseReason, ReceiptKind, Success
+from services.core.events import Cap, Channel, CloseReason, ReceiptKind, Success
 from services.core.identifiers import AccountName, ClaimId, NotificationId, SupersessionKey
 from services.core.ledger import (
     Cancellation,
@@ -49,6 +49,10 @@ _WITHIN_MS = 6_000
 LIFETIME = timedelta(seconds=30)
 _ANN = ("default", "ann")
 _ADDRESSES = ("a1", "a2")
+_CAPS = (
+    Cap(scope="type:t", most=1, per_ms=6_000, words="one"),
+    Cap(scope="category:c", most=2, per_ms=20_000, words="two"),
+)
 
 
 class World:
@@ -104,6 +108,7 @@ class OneClaim(Struct, frozen=True):
     address: str = ""
     category: str = "news"
     required: bool = False
+    capped: bool = False
     #: asked again as it was, if it was asked before; for the so-manieth time, as it says
     again: int | None = None
     ask: int = 1
@@ -141,6 +146,7 @@ class OneClaim(Struct, frozen=True):
             address_digest=self.address,
             category=self.category,
             required=self.required,
+            caps=_CAPS if self.capped else (),
             losers=tuple(_identity(loser, digest=body) for loser, body in self.losers),
         )
         world.asked.append(made)
@@ -376,6 +382,7 @@ _ONE_CLAIM = st.builds(
     address=_mostly("", *_ADDRESSES),
     category=st.sampled_from(["news", "orders"]),
     required=_mostly(False, True),
+    capped=_mostly(False, True),
     ask=_mostly(1, 2, 3),
     repeats=st.booleans(),
     awaits=_mostly(Success.ACCEPTED, Success.DELIVERED),

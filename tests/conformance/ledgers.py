@@ -148,6 +148,7 @@ _TABLES = (
     "recipients",
     "recipient_offsets",
     "suppressions",
+    "had",
 )
 
 

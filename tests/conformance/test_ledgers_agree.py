@@ -19,7 +19,7 @@ from tests.conformance.ledgers import TOPIC, TOPIC_ID, Hands
 _EXAMPLES = int(os.environ.get("LASTWORD_EXAMPLES", "100"))
 _TABLES = (
     *("notifications", "keys", "attempts", "accounts", "cells", "parked", "receipts"),
-    *("recipients", "recipient_offsets", "suppressions"),
+    *("recipients", "recipient_offsets", "suppressions", "had"),
 )
 # deleted, not truncated: a table that is made anew is another life of the ledger
 _EMPTIED = "".join(f"DELETE FROM ledger.{table};" for table in _TABLES).encode()

@@ -4,7 +4,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.core.catalogue_file import parse_catalogue
-from services.core.events import Channel, NotificationRequested
+from services.core.events import Cap, Channel, NotificationRequested
 from services.core.identifiers import AccountName, TypeName
 from services.core.ports import Access
 from services.core.quota import Per, Quota
@@ -15,6 +15,8 @@ from services.runtime.catalogue import LoadedCatalogue
 __all__ = [
     "ACCESSES",
     "ALERT",
+    "CAP",
+    "CAPPED",
     "CODE",
     "LIMITED",
     "LOADED",
@@ -165,6 +167,19 @@ LIMITED = limited(
 SCARCE = limited(
     a=Quota(limits={Per.SECOND: 1}, batch=3),
     b=Quota(limits={Per.SECOND: 3, Per.MINUTE: 6}, batch=3, shared=True),
+)
+#: two of any kind that is superseded, in so short a time
+CAP = Cap(scope="category:urgent", most=2, per_ms=6_000, words="they had two")
+#: so much is asked for that some of it is too many
+CAPPED = replace(
+    LOADED,
+    catalogue=replace(
+        _CATALOGUE,
+        types={
+            name: replace(type, caps=(CAP,)) if name in (RESET, ALERT) else type
+            for name, type in _CATALOGUE.types.items()
+        },
+    ),
 )
 ACCESSES = {
     AccountName(name): Access(

@@ -55,7 +55,7 @@ from services.providers.segments import segments
 from services.runtime.codec import Codec
 from services.runtime.consumer import Partition
 from services.runtime.memory import MemoryLog
-from tests.simulation.catalogue import ALERT, TEXTS
+from tests.simulation.catalogue import ALERT, CAP, TEXTS
 from tests.simulation.vendors import SETTLING_S, Shipment, Watch
 
 __all__ = ["START", "Asked", "Cue", "Oracle", "Second", "Shot", "Version"]
@@ -125,6 +125,8 @@ class Shot(msgspec.Struct):
     awaits: Success = Success.ACCEPTED
     awaits_until: float = inf
     falls_back: bool = False
+    #: it counts as one that they had
+    capped: bool = False
 
     @property
     def may_be_taken(self) -> bool:
@@ -398,16 +400,42 @@ class Oracle(Watch):
             opens_at=_seconds(attempt.opens_at),
             awaits=attempt.awaits,
             falls_back=attempt.falls_back,
+            capped=CAP.scope in attempt.scopes,
         )
         self.say(f"granted {self.name(attempt.id)} attempt {attempt.attempt} on {attempt.account}")
         self._may_be_granted(shot, attempt.attempt)
         self._is_wanted(attempt)
+        self._is_not_too_many(attempt)
         self.shots[place] = shot
 
     def opt_out(self, user: str, channel: Channel) -> None:
         """From now on they want nothing by this channel."""
         self.say(f"{user} wants nothing by {channel}")
         self.unwanted.add((user, channel))
+
+    def _is_not_too_many(self, attempt: Attempt) -> None:
+        """Of other notifications so many at the most were granted, and not taken back."""
+        if CAP.scope not in attempt.scopes or attempt.attempt > 1:
+            return
+        since = self._now() - CAP.per_ms / 1000
+        others = {
+            shot.id
+            for (_, number), shot in self.shots.items()
+            if number == 1
+            and shot.capped
+            and shot.id != attempt.id
+            and shot.granted_at > since
+            and not shot.forgotten
+            and _user_of(shot.key) == _user_of(attempt.key)
+            and self._may_have_been_sent(shot.id)
+        }
+        if len(others) >= CAP.most:
+            name = self.name(attempt.id)
+            self.blame("caps", f"{name} is granted, though {len(others)} were before")
+
+    def _may_have_been_sent(self, id: NotificationId) -> bool:
+        closing = self.closings.get(id)
+        return closing is None or closing.reason in (CloseReason.SENT, CloseReason.UNKNOWN)
 
     def may_be_suppressed(self, key: str) -> bool:
         """Whether its user has left a channel, or has an address that bounced."""

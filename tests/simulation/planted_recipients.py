@@ -1,4 +1,4 @@
-"""Bugs planted in what is made of what recipients want."""
+"""Bugs planted in what is made of what recipients want, and of how much they had."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -30,6 +30,16 @@ def ask_only_at_the_first_attempt(patch: Patch) -> None:
     patch.setattr(Recipients, "unwanted", at_first)
 
 
+def count_nothing_that_they_had(patch: Patch) -> None:
+    """Each is the first that they get."""
+    patch.setattr(Recipients, "count_in", lambda *_: None)
+
+
 RECIPIENT_BUGS: dict[str, Bug] = {
-    bug.__name__: bug for bug in (ask_only_when_routing, ask_only_at_the_first_attempt)
+    bug.__name__: bug
+    for bug in (
+        ask_only_when_routing,
+        ask_only_at_the_first_attempt,
+        count_nothing_that_they_had,
+    )
 }

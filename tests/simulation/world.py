@@ -101,7 +101,7 @@ class World:
         self.tables = Tables()
         self.fold_held_until = 0.0
         self.reading = _RememberingReading(CODEC, LOADED.catalogue, LOADED.rules, PARTITIONS)
-        self._router = Router(LOADED, CODEC, PARTITIONS)
+        self._router = Router(loaded, CODEC, PARTITIONS)
         self._clocks: dict[str, HostClock] = {}
         self._copies = [self.ledger.snapshot()]
         #: what recipients have said, in the order of the log

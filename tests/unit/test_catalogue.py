@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.core.catalogue import Catalogue, Lane, Supersede, WhenUnknown
 from services.core.catalogue_file import parse_catalogue, parse_duration_ms
 from services.core.errors import Misconfigured
-from services.core.events import Channel, Success
+from services.core.events import Cap, Channel, Success
 from services.core.identifiers import AccountName, NotificationId, TypeName
 from services.core.quota import Per, Quota
 
@@ -202,3 +202,64 @@ def test_a_leg_may_await_its_receipt_for_a_time_that_is_scaled_too() -> None:
 def test_what_is_awaited_and_for_how_long_belong_together(line: str) -> None:
     told = fault(TEXT.replace('give_up_after = "15m"', line))
     assert told.startswith("types.password_reset.route[0].within: ")
+
+
+# -- categories and caps --------------------------------------------------------------------------
+
+NEWS = """
+[categories.news]
+cap = { most = 3, per = "7d" }
+[categories.account]
+required = true
+"""
+
+
+def with_news(line: str, more: str = NEWS) -> str:
+    return TEXT.replace("[types.campaign]\n", f"{more}[types.campaign]\n{line}\n")
+
+
+def test_a_type_that_names_no_category_is_one_of_its_own() -> None:
+    types = parse().types
+    assert {name: (t.category, t.required, t.caps) for name, t in types.items()} == {
+        "password_reset": ("password_reset", False, ()),
+        "campaign": ("campaign", False, ()),
+    }
+
+
+def test_a_type_is_as_required_and_as_capped_as_its_category() -> None:
+    types = parse(with_news('category = "news"')).types
+    assert types[TypeName("campaign")].category == "news"
+    assert types[TypeName("campaign")].caps == (
+        Cap(
+            scope="category:news",
+            most=3,
+            per_ms=7 * 24 * HOUR,
+            words="they had 3 of news within 7d already",
+        ),
+    )
+    assert parse(with_news('category = "account"')).types[TypeName("campaign")].required
+
+
+def test_a_throttle_of_its_own_comes_first() -> None:
+    text = with_news('category = "news"\nthrottle = { most = 1, per = "1h" }')
+    scopes = [cap.scope for cap in parse(text).types[TypeName("campaign")].caps]
+    assert scopes == ["type:campaign", "category:news"]
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "told"),
+    [
+        ('category = "offers"', NEWS, "types.campaign.category: 'offers' is no category"),
+        ('throttle = { most = 0, per = "1h" }', NEWS, "types.campaign.throttle.most: at least 1"),
+        ('throttle = { most = 1, per = "soon" }', NEWS, "types.campaign.throttle.per: 'soon'"),
+        ('throttle = { most = 1, per = "15d" }', NEWS, "types.campaign.throttle.per: at most 14"),
+        (
+            'category = "news"',
+            NEWS.replace("most = 3", "most = 0"),
+            "categories.news.cap.most: at least 1",
+        ),
+        ("", "[categories.News]\n", "categories"),
+    ],
+)
+def test_what_is_wrong_with_categories_and_caps_is_named(line: str, more: str, told: str) -> None:
+    assert told in fault(with_news(line, more))

@@ -13,6 +13,7 @@ from services.core.addresses import country_of
 from services.core.catalogue import Catalogue
 from services.core.errors import PoisonEvent
 from services.core.events import (
+    Cap,
     Channel,
     Leg,
     NotificationCancelled,
@@ -48,6 +49,8 @@ class Kind(StrEnum):
     DEADLINE = "deadline"
     MISSED = "deadline missed"
     SUPERSEDING = "what supersedes it"
+    CATEGORY = "category"
+    CAPS = "how much of it"
     COST = "cost"
 
 
@@ -64,6 +67,9 @@ class Decision(Struct, frozen=True, kw_only=True):
     lasts: timedelta = timedelta()
     deadline: datetime | None = None
     key: str = ""
+    category: str = ""
+    #: how much of it somebody gets, in words
+    caps: str = ""
     #: of one attempt by the first account of the first leg, in the catalogue's own money
     cost: float = 0.0
 
@@ -143,6 +149,8 @@ class Judge:
             lasts=event.deadline - event.requested_at,
             deadline=event.deadline,
             key=event.key,
+            category=f"{event.category}, required" if event.required else event.category,
+            caps="; ".join(_cap(cap) for cap in event.caps),
             cost=self._cost(event),
         )
 
@@ -196,6 +204,8 @@ def changes(
         late = f"{(began - after.deadline).total_seconds():.1f} s later"
         yield Change(Kind.MISSED, "in time", f"its first attempt began {late}")
     yield from _differing(Kind.SUPERSEDING, _key(before), _key(after))
+    yield from _differing(Kind.CATEGORY, before.category, after.category)
+    yield from _differing(Kind.CAPS, before.caps or "any", after.caps or "any")
     yield from _differing(Kind.COST, f"{before.cost:g}", f"{after.cost:g}")
 
 
@@ -225,6 +235,10 @@ def _success(legs: tuple[Leg, ...]) -> str:
         else str(leg.success)
         for leg in legs
     )
+
+
+def _cap(cap: Cap) -> str:
+    return f"{cap.most} of {cap.scope} in {timedelta(milliseconds=cap.per_ms)}"
 
 
 def _key(decision: Decision) -> str:

@@ -126,6 +126,8 @@ class Claiming:
         else:
             stop = self._instead(row, request, now)
             unwanted = self._rows.recipients.unwanted(request)
+            if stop is None and not unwanted:
+                stop = self._over_cap(request, now)
             if stop is None and unwanted:
                 answer = replace(answer, refused=ClaimRefused.SUPPRESSED, detail=unwanted)
             elif stop is None:
@@ -163,6 +165,10 @@ class Claiming:
         if now + self._margin > row.within(request.deadline):
             return _Stop(CloseReason.EXPIRED, "its deadline came first")
         return None
+
+    def _over_cap(self, request: ClaimRequest, now: datetime) -> _Stop | None:
+        words = self._rows.recipients.over_cap(request, now)
+        return _Stop(CloseReason.SUPPRESSED, words) if words else None
 
     def _grant(
         self,
@@ -234,8 +240,10 @@ class Claiming:
             falls_back=request.falls_back,
             address_digest=request.address_digest,
             category=request.category,
+            scopes=tuple(cap.scope for cap in request.caps) if own is None else own.scopes,
         )
         if own is None:
+            self._rows.recipients.count_in(attempt)
             row.deadline = row.within(request.deadline)
         row.attempts[attempt.attempt - 1 :] = [attempt]
         self._rows.claims[request.claim_id] = (row.id, attempt.attempt)

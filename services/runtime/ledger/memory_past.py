@@ -45,6 +45,7 @@ class Restoring:
             return False
         attempt = _attempt(start, row)
         row.attempts.append(attempt)
+        self._rows.recipients.count_in(attempt)
         self._rows.claims[start.claim_id] = (row.id, start.attempt)
         self._rows.raise_floor(row, now)
         key, over_at = self._rows.key_of(row, now), attempt.over_at
@@ -92,6 +93,7 @@ class Restoring:
         )
         if event.reason is not CloseReason.DEAD_LETTERED:
             self._rows.raise_floor(row, now)
+        self._rows.recipients.count_out(row.id, event.reason)
         return True
 
     def _mark(self, cancellation: Cancellation, now: datetime) -> None:
@@ -133,4 +135,5 @@ def _attempt(start: AttemptStarted, row: NotificationRow) -> Attempt:
         falls_back=start.falls_back,
         address_digest=start.address_digest,
         category=start.category,
+        scopes=start.scopes,
     )

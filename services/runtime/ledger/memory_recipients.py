@@ -1,12 +1,12 @@
 """What is known of recipients in the ledger in memory: ``sql/functions/8_recipients.sql``."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct, field
 
-from services.core.events import ReceiptKind
-from services.core.identifiers import Origin
+from services.core.events import CloseReason, ReceiptKind
+from services.core.identifiers import NotificationId, Origin, SupersessionKey
 from services.core.ledger import Attempt, ClaimRequest
 from services.core.recipients import (
     ALL,
@@ -36,6 +36,35 @@ class Recipients(Struct):
     profiles: dict[Who, tuple[Profile, Origin]] = field(default_factory=dict)
     offsets: dict[tuple[str, int], int] = field(default_factory=dict)
     suppressed: dict[tuple[str, str], _Row] = field(default_factory=dict)
+    #: by recipient and scope, the notifications that they had, and when each was granted first
+    had: dict[tuple[str, str], dict[NotificationId, datetime]] = field(default_factory=dict)
+
+    def over_cap(self, request: ClaimRequest, now: datetime) -> str:
+        """Why it would be too many; what was granted before has its place already."""
+        id, recipient = request.identity.id, _recipient_of(request.identity.key)
+        if any(id in had for had in self.had.values()):
+            return ""
+        for cap in request.caps:
+            had = self.had.get((recipient, cap.scope), {}).values()
+            if sum(at > now - timedelta(milliseconds=cap.per_ms) for at in had) >= cap.most:
+                return cap.words
+        return ""
+
+    def count_in(self, attempt: Attempt) -> None:
+        for scope in attempt.scopes:
+            had = self.had.setdefault((_recipient_of(attempt.key), scope), {})
+            had.setdefault(attempt.id, attempt.claimed_at)
+
+    def count_out(self, id: NotificationId, closed_as: CloseReason) -> None:
+        """Nothing was sent in the end."""
+        if closed_as not in (CloseReason.SENT, CloseReason.UNKNOWN):
+            for had in self.had.values():
+                had.pop(id, None)
+
+    def forget(self, before: datetime) -> None:
+        """What they had so long ago."""
+        for place, had in self.had.items():
+            self.had[place] = {id: at for id, at in had.items() if at >= before}
 
     def unwanted(self, request: ClaimRequest) -> str:
         """Why nothing of its category is to go to its address; empty: it may."""
@@ -98,6 +127,10 @@ class Recipients(Struct):
                 self.profiles[change.who] = (change.profile, change.origin)
         for place, next in offsets.items():
             self.offsets[place] = max(next, self.offsets.get(place, 0))
+
+
+def _recipient_of(key: SupersessionKey) -> str:
+    return ":".join(key.split(":")[:2])
 
 
 def _is_later(origin: Origin, known: Origin) -> bool:

@@ -319,6 +319,8 @@ class Rows(Struct, kw_only=True):
             winner_origin=None if by is None else by.origin,
         )
         row.announced = not resolves
+        if row.attempts:
+            self.recipients.count_out(row.id, told)
         if reason is not CloseReason.DEAD_LETTERED:
             self.raise_floor(row, now)
 

@@ -153,6 +153,9 @@ BEGIN
     IF p_reason <> 'dead_lettered' THEN
         PERFORM ledger.raise_floor(n, p_at);
     END IF;
+    IF n.attempts > 0 THEN
+        PERFORM ledger.count_out(n.id, p_reason);
+    END IF;
     RETURN n;
 END $$;
 

@@ -1,6 +1,6 @@
 -- claim: requests as [{claim_id, identity, attempt, leg, channel, account, deadline, lease_ms,
 -- timeout_ms, ask, ready_ms, cost, lane, repeats, awaits, within_ms, falls_back, requested_at, reason,
--- tenant, user, address_digest, category, required, losers: [identity]}]; an answer a request, in order. terms: {margin_ms, longest_lease_ms,
+-- tenant, user, address_digest, category, required, caps: [{scope, most, per_ms, words}], losers: [identity]}]; an answer a request, in order. terms: {margin_ms, longest_lease_ms,
 -- lifetime_ms, quotas: {account: quota}}.
 CREATE OR REPLACE FUNCTION ledger.claim(requests jsonb, terms jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
@@ -12,6 +12,7 @@ BEGIN
     IF terms -> 'quotas' <> '{}' THEN
         PERFORM ledger.lock_accounts(terms -> 'quotas');
     END IF;
+    PERFORM ledger.lock_recipients(requests);
     now := ledger.lock_rows(jsonb_path_query_array(requests, '$[*].identity')
                             || jsonb_path_query_array(requests, '$[*].losers[*]'));
     terms := jsonb_set(terms, '{quotas}', ledger.in_force(terms -> 'quotas', now));
@@ -111,6 +112,10 @@ BEGIN
     ELSE
         SELECT * INTO verdict, detail, winner FROM ledger.instead(n, k, r, terms, now);
         unwanted := ledger.unwanted(r);
+        IF verdict IS NULL AND unwanted IS NULL THEN
+            detail := ledger.over_cap(n, r -> 'caps', now);
+            verdict := CASE WHEN detail IS NOT NULL THEN 'suppressed' END;
+        END IF;
         IF verdict IS NULL AND unwanted IS NOT NULL THEN
             answer := jsonb_build_object('refused', 'suppressed', 'detail', unwanted);
         ELSIF verdict IS NULL THEN
@@ -194,13 +199,15 @@ BEGIN
     ELSE
         INSERT INTO ledger.attempts (id, attempt, claim_id, key, leg, channel, account,
             reason, cost, claimed_at, opens_at, send_by, over_at, sequence, asks, awaits,
-            within_ms, falls_back, address_digest, category)
+            within_ms, falls_back, address_digest, category, scopes)
         VALUES (n.id, n.attempts + 1, (r ->> 'claim_id')::uuid, n.key, (r ->> 'leg')::integer,
             r ->> 'channel', r ->> 'account', r ->> 'reason', (r ->> 'cost')::integer, now,
             a.opens_at, a.send_by, a.over_at, nextval('ledger.grants'), (r ->> 'ask')::integer,
             r ->> 'awaits', (r ->> 'within_ms')::bigint, (r ->> 'falls_back')::boolean,
-            coalesce(r ->> 'address_digest', ''), coalesce(r ->> 'category', ''))
+            coalesce(r ->> 'address_digest', ''), coalesce(r ->> 'category', ''),
+            ARRAY(SELECT c ->> 'scope' FROM jsonb_array_elements(r -> 'caps') c))
         RETURNING * INTO a;
+        PERFORM ledger.count_in(a, now);
         UPDATE ledger.notifications SET attempts = n.attempts + 1,
             deadline = least((r ->> 'deadline')::timestamptz, n.deadline) WHERE id = n.id;
     END IF;

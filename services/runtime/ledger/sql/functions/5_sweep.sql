@@ -94,6 +94,9 @@ BEGIN
                     AND (k.open_until IS NULL OR k.open_until < before)
                   LIMIT most FOR UPDATE SKIP LOCKED);
     DELETE FROM ledger.keys WHERE key = ANY (idle);
+    DELETE FROM ledger.had WHERE (recipient, scope, notification_id) IN (
+        SELECT h.recipient, h.scope, h.notification_id FROM ledger.had h WHERE h.at < before
+        ORDER BY h.at LIMIT most FOR UPDATE SKIP LOCKED);
     DELETE FROM ledger.receipts WHERE (id, attempt, account) IN (
         SELECT r.id, r.attempt, r.account FROM ledger.receipts r WHERE r.received_at < before
         ORDER BY r.received_at LIMIT most FOR UPDATE SKIP LOCKED);

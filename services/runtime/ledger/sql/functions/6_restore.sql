@@ -130,13 +130,14 @@ DECLARE
 BEGIN
     INSERT INTO ledger.attempts (id, attempt, claim_id, key, leg, channel, account, reason, cost,
         claimed_at, opens_at, send_by, over_at, sequence, awaits, within_ms, falls_back,
-        address_digest, category)
+        address_digest, category, scopes)
     VALUES ((s ->> 'id')::uuid, (s ->> 'attempt')::integer, (s ->> 'claim_id')::uuid, s ->> 'key',
         (s ->> 'leg')::integer, s ->> 'channel', s ->> 'account', s ->> 'reason',
         (s ->> 'cost')::integer, (s ->> 'claimed_at')::timestamptz, (s ->> 'opens_at')::timestamptz,
         (s ->> 'send_by')::timestamptz, (s ->> 'over_at')::timestamptz, (s ->> 'sequence')::bigint,
         s ->> 'awaits', (s ->> 'within_ms')::bigint, (s ->> 'falls_back')::boolean,
-        s ->> 'address_digest', s ->> 'category')
+        s ->> 'address_digest', s ->> 'category',
+        ARRAY(SELECT jsonb_array_elements_text(s -> 'scopes')))
     ON CONFLICT DO NOTHING RETURNING * INTO a;
     IF a.id IS NULL THEN
         RETURN false;
@@ -144,6 +145,7 @@ BEGIN
     UPDATE ledger.notifications t SET attempts = greatest(attempts, a.attempt)
     WHERE t.id = a.id RETURNING * INTO n;
     PERFORM ledger.raise_floor(n, now);
+    PERFORM ledger.count_in(a, a.claimed_at);
     UPDATE ledger.keys SET open_claim = a.claim_id, open_until = a.over_at
     WHERE key = a.key AND a.over_at > now AND (open_until IS NULL OR open_until < a.over_at);
     IF quota IS NOT NULL AND a.opens_at IS NOT NULL THEN
@@ -198,5 +200,6 @@ BEGIN
     IF n.closed_as <> 'dead_lettered' THEN
         PERFORM ledger.raise_floor(n, now);
     END IF;
+    PERFORM ledger.count_out(n.id, n.closed_as);
     RETURN true;
 END $$;
