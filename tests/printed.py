@@ -42,6 +42,7 @@ BLOCKS = {
     (CATALOGUE, "type"): _fields("RawType"),
     (CATALOGUE, "category"): _fields("RawCategory"),
     (CATALOGUE, "cap"): _fields("RawCap"),
+    (CATALOGUE, "quiet"): _fields("RawQuietHours"),
     (CATALOGUE, "leg"): _fields("RawLeg"),
 }
 

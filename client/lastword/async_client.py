@@ -85,6 +85,7 @@ class AsyncLastword:
         locale: str | None = None,
         deadline: datetime | None = None,
         send_at: datetime | None = None,
+        time_zone: str | None = None,
         tenant: str | None = None,
     ) -> Sent:
         """``Lastword.send``, awaited."""
@@ -98,6 +99,7 @@ class AsyncLastword:
             locale=locale,
             deadline=deadline,
             send_at=send_at,
+            time_zone=time_zone,
             tenant=tenant,
         )
         return await self._calls.send(prepare(notification, tenant=self._tenant, new_id=uuid4()))

@@ -95,6 +95,7 @@ class Lastword:
         locale: str | None = None,
         deadline: datetime | None = None,
         send_at: datetime | None = None,
+        time_zone: str | None = None,
         tenant: str | None = None,
     ) -> Sent:
         """Tells one user one thing; the parameters are the fields of ``Notification``.
@@ -111,6 +112,7 @@ class Lastword:
             locale=locale,
             deadline=deadline,
             send_at=send_at,
+            time_zone=time_zone,
             tenant=tenant,
         )
         return self._calls.send(prepare(notification, tenant=self._tenant, new_id=uuid4()))

@@ -72,6 +72,8 @@ class NotificationRequested(
     deadline: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     #: not before this; deadlines count from then on
     send_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    #: where they live, an IANA name, for quiet hours; None: as the profile says, or the catalogue
+    time_zone: str | None = None
 
 
 class NotificationCancelled(

@@ -66,6 +66,8 @@ class Notification(msgspec.Struct, frozen=True, kw_only=True):
     deadline: datetime | None = None
     #: with its zone; it is not sent before, and the type's deadline counts from then on
     send_at: datetime | None = None
+    #: an IANA name, for quiet hours; None: as the user's profile says, or the catalogue
+    time_zone: str | None = None
     #: the client's own tenant if there is none
     tenant: str | None = None
 
@@ -94,6 +96,7 @@ def prepare(notification: Notification, *, tenant: str, new_id: UUID) -> Notific
         "locale": notification.locale,
         "deadline": notification.deadline,
         "send_at": notification.send_at,
+        "time_zone": notification.time_zone,
     }
     event = _convert(fields, NotificationRequested)
     _reject(*key_faults(event), *address_faults(event.to), *data_faults(event.data))

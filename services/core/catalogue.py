@@ -17,6 +17,7 @@ from services.core.identifiers import (
     TypeName,
     supersession_key,
 )
+from services.core.quiet import QuietHours
 from services.core.quota import Quota
 
 __all__ = [
@@ -127,6 +128,8 @@ class NotificationType(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
     #: how many of it, and of its category, somebody gets in a while
     caps: tuple[Cap, ...] = ()
+    #: at these times of day it waits; None: it never does
+    quiet_hours: QuietHours | None = None
 
     def key_of(
         self, tenant: str, user: str, subject: str | None, notification: NotificationId
@@ -143,6 +146,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True):
     accounts: Mapping[AccountName, Account]
     types: Mapping[TypeName, NotificationType]
     time_scale: float = 1.0
+    #: of those of whom nobody says where they live; an IANA name
+    time_zone: str = "UTC"
 
     @property
     def categories(self) -> frozenset[str]:

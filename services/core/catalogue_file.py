@@ -6,6 +6,7 @@ Durations in it are strings such as ``"90s"``, ``"2m"``, ``"1h30m"``.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
+from zoneinfo import available_timezones
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +25,7 @@ from services.core.catalogue import (
 from services.core.errors import Misconfigured
 from services.core.events import Cap, Channel, Success
 from services.core.identifiers import AccountName, TypeName
+from services.core.quiet import QuietHours
 from services.core.quota import LENGTH_US, Per, Quota
 
 __all__ = ["DURATION", "NAME", "RawCatalogue", "parse_catalogue", "parse_duration_ms"]
@@ -87,6 +89,14 @@ class RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     when_unknown: WhenUnknown = WhenUnknown.HOLD
     category: str | None = None
     throttle: RawCap | None = None
+    quiet_hours: str | None = None
+
+
+class RawQuietHours(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in ``[quiet_hours.<name>]``."""
+
+    begins: str = msgspec.field(name="from")
+    ends: str = msgspec.field(name="to")
 
 
 class RawCategory(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -102,6 +112,8 @@ class RawCatalogue(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     accounts: dict[str, RawAccount]
     types: dict[str, RawType]
     categories: dict[str, RawCategory] = {}
+    quiet_hours: dict[str, RawQuietHours] = {}
+    time_zone: str = "UTC"
 
 
 #: less than what the ledger remembers
@@ -112,6 +124,7 @@ DURATION, NAME = r"(?:\d+(?:ms|s|m|h|d))+", "[a-z][a-z0-9_-]{0,63}"
 _DURATION = re.compile(DURATION)
 _PART = re.compile(r"(\d+)(ms|s|m|h|d)")
 _NAME = re.compile(NAME)
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d))?")
 
 
 def parse_duration_ms(text: str, *, where: str) -> int:
@@ -133,11 +146,24 @@ def parse_catalogue(
     accounts = {AccountName(n): _account(n, a, scaled) for n, a in raw.accounts.items()}
     for name in raw.categories:
         _checked_name(name, "categories")
+    if raw.time_zone not in available_timezones():
+        raise Misconfigured(f"time_zone: {raw.time_zone!r} is no IANA name, such as Europe/Berlin")
+    hours = {name: _quiet_hours(name, one) for name, one in raw.quiet_hours.items()}
     types = {
-        TypeName(n): _type(n, t, accounts, raw.categories, scaled) for n, t in raw.types.items()
+        TypeName(n): replace(
+            _type(n, t, accounts, raw.categories, scaled),
+            quiet_hours=_named_hours(t, hours, f"types.{n}.quiet_hours"),
+        )
+        for n, t in raw.types.items()
     }
     accounts = {name: _shared(account, types.values()) for name, account in accounts.items()}
-    return Catalogue(version=version, accounts=accounts, types=types, time_scale=time_scale)
+    return Catalogue(
+        version=version,
+        accounts=accounts,
+        types=types,
+        time_scale=time_scale,
+        time_zone=raw.time_zone,
+    )
 
 
 class _Scale:
@@ -243,6 +269,31 @@ def _type(
             for index, leg in enumerate(raw.route)
         ),
     )
+
+
+def _quiet_hours(name: str, raw: RawQuietHours) -> QuietHours:
+    """By the clocks on people's walls: not scaled."""
+    where = f"quiet_hours.{_checked_name(name, 'quiet_hours')}"
+    begins, ends = _time_of_day(raw.begins, f"{where}.from"), _time_of_day(raw.ends, f"{where}.to")
+    if begins == ends:
+        raise Misconfigured(f"{where}: it begins when it ends")
+    return QuietHours(begins, ends)
+
+
+def _time_of_day(text: str, where: str) -> int:
+    """In seconds after midnight."""
+    found = _TIME_OF_DAY.fullmatch(text)
+    if found is None:
+        raise Misconfigured(f'{where}: {text!r} is no time of day; write for example "22:00"')
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
+def _named_hours(raw: RawType, hours: Mapping[str, QuietHours], where: str) -> QuietHours | None:
+    if raw.quiet_hours is not None and raw.quiet_hours not in hours:
+        known = ", ".join(sorted(hours)) or "none"
+        raise Misconfigured(f"{where}: {raw.quiet_hours!r} are no quiet hours; there are: {known}")
+    return None if raw.quiet_hours is None else hours[raw.quiet_hours]
 
 
 def _caps(

@@ -17,6 +17,12 @@ _WORDS: dict[str, dict[str, str]] = {
         "accounts": "The accounts at providers, by name. Secrets come from the environment.",
         "types": "The kinds of notification, by name.",
         "categories": "What recipients may have preferences about, by name.",
+        "quiet_hours": "Times of day at which types that name them wait, by name.",
+        "time_zone": "Of those of whom nobody says where they live: an IANA name.",
+    },
+    "RawQuietHours": {
+        "from": "A time of day where the recipient lives: 22:00.",
+        "to": "It may be on the next day: 08:00.",
     },
     "RawCategory": {
         "required": "They cannot opt out: it is sent as long as their address can be reached.",
@@ -51,6 +57,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "route": "The ways to reach somebody, one after the other.",
         "supersede": "latest: a newer one of the key takes the place of one that waits.",
         "when_unknown": "What becomes of an attempt that nobody can find: held, or repeated.",
+        "quiet_hours": "At these times of day, where the recipient lives, it waits.",
         "throttle": "How many of it somebody gets in any such time; what is more is suppressed.",
         "category": "What recipients may not want; by default the type is one of its own.",
     },
@@ -77,7 +84,7 @@ def catalogue_schema() -> dict[str, Any]:
         parts[name].pop("title", None)
     for name, field in _durations(parts):
         _narrow(parts[name]["properties"][field], {"pattern": f"^{DURATION}$"}, _DURATION)
-    for table in ("accounts", "types", "categories"):
+    for table in ("accounts", "types", "categories", "quiet_hours"):
         parts["RawCatalogue"]["properties"][table]["propertyNames"] = {"pattern": f"^{NAME}$"}
     return {"$schema": _DIALECT, "title": "lastword.toml", **reference, "$defs": parts}
 

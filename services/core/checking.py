@@ -68,6 +68,7 @@ def _types(catalogue: Catalogue, schemas: Schemas, sources: Sources) -> Iterator
     for type in catalogue.types.values():
         yield from _schema(type, schemas)
         yield from _waits(type)
+        yield from _sleeps(type, catalogue.time_scale)
         for channel in sorted({leg.channel for leg in type.route}):
             yield from _parts(type.name, channel, sources)
 
@@ -101,6 +102,14 @@ def _waits(type: NotificationType) -> Iterator[Problem]:
         if waited >= type.deadline_ms:
             yield _no_time(where, leg)
             return
+
+
+def _sleeps(type: NotificationType, time_scale: float) -> Iterator[Problem]:
+    """What is asked for at night and is over before the morning."""
+    hours = type.quiet_hours
+    if hours is not None and type.deadline_ms * time_scale < hours.lasts.total_seconds() * 1000:
+        detail = f"quiet hours last for {hours.lasts}: what is asked for in them may expire there"
+        yield Problem(f"{_FILE}: types.{type.name}.deadline", detail, is_error=False)
 
 
 def _no_time(where: str, leg: RouteLeg) -> Problem:

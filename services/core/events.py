@@ -48,6 +48,7 @@ __all__ = [
     "ReceiptKind",
     "ReceiptReceived",
     "RecipientUpdated",
+    "Span",
     "Success",
 ]
 
@@ -125,6 +126,13 @@ class Cap(Struct, frozen=True, kw_only=True):
     words: str
 
 
+class Span(Struct, frozen=True, kw_only=True):
+    """A while: from its beginning on, and before its end."""
+
+    begin: datetime
+    end: datetime
+
+
 class Leg(Struct, frozen=True, kw_only=True):
     """One step of a route: a channel, the address on it, and the accounts to try in order."""
 
@@ -168,6 +176,8 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     required: bool = False
     #: with more of these in so short a time it is suppressed
     caps: tuple[Cap, ...] = ()
+    #: in these no first byte is written, as it is night where they live
+    quiet: tuple[Span, ...] = ()
 
 
 class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):

@@ -19,6 +19,7 @@ from services.core.events import (
     CloseReason,
     NotificationRouted,
     ReceiptKind,
+    Span,
     Success,
 )
 from services.core.identifiers import (
@@ -29,6 +30,7 @@ from services.core.identifiers import (
     SupersessionKey,
 )
 from services.core.outcomes import MAYBE_TAKEN, Outcome, OutcomeKind
+from services.core.quiet import waits_until
 
 __all__ = [
     "GRACE_MS",
@@ -224,6 +226,8 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     required: bool = False
     #: with more of these in so short a time it is suppressed
     caps: tuple[Cap, ...] = ()
+    #: in these nothing is granted, and no lease lasts into them
+    quiet: tuple[Span, ...] = ()
 
 
 class ClaimRefused(StrEnum):
@@ -243,6 +247,8 @@ class ClaimRefused(StrEnum):
     QUOTA = "quota"
     #: they do not want it by this channel, or nobody is there: see ``detail``
     SUPPRESSED = "suppressed"
+    #: it is night where they live, until ``retry_at``
+    QUIET = "quiet"
 
 
 class ClaimAnswer(Struct, frozen=True, kw_only=True):
@@ -390,17 +396,24 @@ def identity_of(routed: NotificationRouted) -> Identity:
     )
 
 
-def parked_of(routed: NotificationRouted, topic: str, partition: int, body: bytes) -> Parked:
-    """As it is parked; ``body``: the proposal as its record's value."""
-    waits = routed.not_before is not None
+def parked_of(
+    routed: NotificationRouted, topic: str, partition: int, body: bytes, at: datetime | None = None
+) -> Parked:
+    """As it is parked ``at`` a time; None: as it may have been, at any.
+
+    ``body``: the proposal as its record's value.
+    """
+    until = routed.not_before or (routed.requested_at if routed.quiet else None)
+    if at is not None:
+        until = waits_until(routed, at)
     return Parked(
         id=routed.notification_id,
         topic=topic,
         partition=partition,
         body=body,
-        not_before=routed.not_before,
-        identity=identity_of(routed) if waits else None,
-        deadline=routed.deadline if waits else None,
+        not_before=until,
+        identity=None if until is None else identity_of(routed),
+        deadline=None if until is None else routed.deadline,
     )
 
 
@@ -448,10 +461,11 @@ class Ledger(Protocol):
         """Raise the floors, and close what is cancelled and known; the closings."""
         ...
 
-    async def park(self, parked: Sequence[Parked]) -> None:
+    async def park(self, parked: Sequence[Parked]) -> Sequence[bool]:
         """Keep these; what is unknown until reconciling has ended, the others for the next resume.
 
-        Parking one again keeps it once.
+        Parking one again keeps it once. In order, whether it is kept: what comes second under its
+        id is not, and is a dead letter at its claim.
         """
         ...
 

@@ -175,7 +175,7 @@ def past_of(
                 past.cancellations.extend(_cancellations(record, event))
             case NotificationRouted():
                 is_done = record.offset < done.get(_place(record), 0)
-                waits = past.parked if is_done or event.not_before else past.doubtful
+                waits = past.parked if is_done or event.not_before or event.quiet else past.doubtful
                 waits.append(parked_of(event, *_place(record), record.value or b""))
             case _:
                 pass

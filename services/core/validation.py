@@ -68,6 +68,7 @@ class Rules:
         """All that is wrong with a request; an empty list: it is accepted."""
         unnamed = [*_common(request)]
         faults = [*unnamed, *_addresses(request.to), *_locale(request.locale)]
+        faults += [*_time_zone(request.time_zone)]
         type = self._catalogue.types.get(TypeName(request.type))
         if type is None:
             return [*faults, _unknown_type()]

@@ -27,6 +27,7 @@ __all__ = ["Claims", "Flight"]
 
 _LEASE_MS = 5_000
 _BUSY_S = 0.5
+_NIGHT_S = 0.1
 
 
 class Flight(Struct, frozen=True):
@@ -177,6 +178,7 @@ class Claims:
             category=routed.category,
             required=routed.required,
             caps=routed.caps,
+            quiet=routed.quiet,
         )
 
     def _refused(
@@ -197,6 +199,9 @@ class Claims:
                 until = answer.retry_at
                 wait = 0.0 if until is None else until.timestamp() - self._state.now()
                 self._state.put_back(candidate, max(_BUSY_S, wait))
+            case ClaimRefused.QUIET:
+                # put away until then, once it is night here too
+                self._state.put_back(candidate, _NIGHT_S)
             case ClaimRefused.QUOTA:
                 # its account is left alone until then; another of the leg may have room
                 self._state.put_back(candidate)

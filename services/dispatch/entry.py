@@ -5,6 +5,7 @@ no more work than others.
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from math import inf
 
 from msgspec import Struct
@@ -13,6 +14,7 @@ from services.core.catalogue import Lane
 from services.core.events import Leg, NotificationRouted
 from services.core.identifiers import NotificationId
 from services.core.ledger import Identity, identity_of
+from services.core.quiet import open_since, waits_until
 from services.dispatch.decide import Progress
 from services.dispatch.offsets import PARKED, Place
 
@@ -27,9 +29,10 @@ class Candidate:
 
     __slots__ = (
         "deadline",
+        "is_second",
         "lane",
         "leg_since",
-        "not_before",
+        "open_since",
         "paused",
         "place",
         "places",
@@ -50,9 +53,11 @@ class Candidate:
         #: where it was read first, whoever has that partition now
         self.place = place
         self.progress = Progress()
+        #: its id stands for another body: it is for nothing to wait
+        self.is_second = False
         self.deadline = routed.deadline.timestamp()
-        #: 0: at once
-        self.not_before = routed.not_before.timestamp() if routed.not_before else 0.0
+        #: since when it may be sent, as far as is known
+        self.open_since = routed.not_before.timestamp() if routed.not_before else 0.0
         self.leg_since = routed.requested_at.timestamp()
         #: its valid place in the heaps; 0 where it has none
         self.ticket = 0
@@ -77,6 +82,19 @@ class Candidate:
         """When its leg's patience ends; None: with the deadline."""
         patience = self.leg.give_up_after_ms
         return None if patience is None else self.leg_since + patience / 1000
+
+    def not_before(self, now: float) -> float:
+        """From when on it may be sent, or is over; 0: at once."""
+        if self.is_second or not (self.routed.quiet or self.routed.not_before):
+            return 0.0
+        until = waits_until(self.routed, datetime.fromtimestamp(now, UTC))
+        return 0.0 if until is None else until.timestamp()
+
+    def look_at(self, now: float) -> None:
+        """Its leg's patience begins when it may be sent."""
+        if self.routed.quiet:
+            since = open_since(self.routed, datetime.fromtimestamp(now, UTC)).timestamp()
+            self.open_since = self.leg_since = since
 
     def go_on(self, progress: Progress, now: float) -> None:
         """As far along as this: the patience of another leg begins now."""
@@ -128,7 +146,7 @@ class Entry:
         self.candidates[candidate.id] = candidate
         # whoever asks again and again has waited since the first time
         self.since = min(self.since, candidate.leg_since)
-        candidate.leg_since = max(self.since, candidate.not_before)
+        candidate.leg_since = max(self.since, candidate.open_since)
         if self.winner is None or candidate.version > self.winner.version:
             self.winner = candidate
 

@@ -8,6 +8,7 @@ the row deleted. A crash at any point leaves the record, the row, or both.
 """
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from services.core.ledger import Parked, parked_of
 from services.dispatch.pending import Candidate
@@ -35,13 +36,21 @@ class Parking:
         left = [candidate for candidate in candidates if not candidate.places]
         if parked:
             rows = [self._row(candidate) for candidate in parked]
-            await self._state.asked(lambda: self._state.ledger.park(rows))
-        for candidate in parked:
-            self._state.leave(candidate)
+            kept = await self._state.asked(lambda: self._state.ledger.park(rows))
+            for candidate, is_kept in zip(parked, kept, strict=True):
+                self._went(candidate, is_kept)
         for candidate in left:
             if self._state.table.is_out(candidate):
                 self._state.put_back(candidate)
 
+    def _went(self, candidate: Candidate, is_kept: bool) -> None:
+        if is_kept:
+            self._state.leave(candidate)
+        else:
+            candidate.is_second = True
+            self._state.put_back(candidate)
+
     def _row(self, candidate: Candidate) -> Parked:
         (topic, partition), _ = candidate.places[0]
-        return parked_of(candidate.routed, topic, partition, self._codec.encode(candidate.routed))
+        routed, at = candidate.routed, datetime.fromtimestamp(self._state.now(), UTC)
+        return parked_of(routed, topic, partition, self._codec.encode(routed), at)

@@ -79,6 +79,7 @@ class PendingTable:
 
         A repeat of an id only adds its record to the one that is here, if that is needed at all.
         """
+        candidate.look_at(now)
         entry = self._entries.setdefault(candidate.routed.key, Entry())
         spare = self._take_in(entry, candidate)
         self._schedule(entry, now)
@@ -323,12 +324,13 @@ class PendingTable:
         if entry.listed is not None:
             entry.listed.ticket = 0
         entry.listed = winner
-        if winner.not_before > now + _EARLY_S:
+        opens = winner.not_before(now)
+        if opens > now + _EARLY_S:
             entry.out = winner.id
             self._early.append(winner)
             return
         winner.ticket = next(self._tickets)
-        not_before = max(not_before, winner.not_before)
+        not_before = max(not_before, opens)
         winner.paused = not_before > now
         if winner.paused:
             self._set_timer(winner, min(not_before, winner.deadline))

@@ -238,4 +238,5 @@ def _notification(types: list[TypeName]) -> Json:
             format="date-time",
             nullable=True,
         ),
+        "time_zone": _text("Where they live.", example="Europe/Berlin", nullable=True),
     }

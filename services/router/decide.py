@@ -14,8 +14,10 @@ from services.core.events import (
     NotificationRequested,
     NotificationRouted,
     Proposal,
+    Span,
 )
 from services.core.identifiers import AccountName, SupersessionKey, TypeName, id_from_origin
+from services.core.quiet import quiet_spans
 from services.core.recipients import NOBODY, Known, address_digest
 from services.core.record import FIRST_APPENDED_HEADER, Record
 from services.core.requested import (
@@ -131,6 +133,8 @@ def _proposal(
     requested_at = _first_appended(record)
     event, type = read.event, read.type
     plan = _plan(read, catalogue, standings, known)
+    deadline = _deadline(read, requested_at)
+    quiet = _quiet(read, catalogue, known, requested_at, deadline)
     return Routed(
         topic=queued(type.lane),
         event=NotificationRouted(
@@ -141,7 +145,7 @@ def _proposal(
             type=type.name,
             origin=record.origin,
             requested_at=requested_at,
-            deadline=_deadline(read, requested_at),
+            deadline=deadline,
             not_before=event.send_at,
             proposal=plan.proposal,
             reason=plan.reason[:_MAX_REASON],
@@ -153,8 +157,24 @@ def _proposal(
             category=type.category,
             required=type.required,
             caps=type.caps,
+            quiet=quiet,
         ),
     )
+
+
+def _quiet(
+    read: IdentifiedRequest,
+    catalogue: Catalogue,
+    known: Known,
+    requested_at: datetime,
+    deadline: datetime,
+) -> tuple[Span, ...]:
+    """The quiet hours where its recipient lives, for as long as it may wait."""
+    hours = read.type.quiet_hours
+    if hours is None:
+        return ()
+    zone = read.event.time_zone or known.of(read.event).time_zone or catalogue.time_zone
+    return quiet_spans(hours, zone, min(requested_at, deadline), deadline)
 
 
 def _deadline(read: IdentifiedRequest, requested_at: datetime) -> datetime:

@@ -31,6 +31,7 @@ __all__ = ["CATALOGUE_FILE", "LoadedCatalogue", "check_catalogue", "load_catalog
 
 CATALOGUE_FILE = "lastword.toml"
 _SCHEMA = ".schema.json"
+_TABLES = ("accounts", "types", "categories", "quiet_hours")
 _NAMING = "no template's name; write <type>/<channel>.<locale>.<part>, the parts: " + ", ".join(
     Part
 )
@@ -185,8 +186,8 @@ def _parsed(
 
 
 def _each_fault(document: Mapping[str, object]) -> list[str]:
-    """The fault of every account, type and category, each looked at by itself."""
-    tables = {name: document.get(name, {}) for name in ("accounts", "types", "categories")}
+    """The fault of every entry of every table, each looked at by itself."""
+    tables = {name: document.get(name, {}) for name in _TABLES}
     entries = {name: table for name, table in tables.items() if isinstance(table, dict)}
     if entries.keys() != tables.keys():
         return []
@@ -194,6 +195,7 @@ def _each_fault(document: Mapping[str, object]) -> list[str]:
         "accounts": {name: {"provider": ""} for name in entries["accounts"]},
         "types": {},
         "categories": {name: {} for name in entries["categories"]},
+        "quiet_hours": {name: {"from": "00:00", "to": "01:00"} for name in entries["quiet_hours"]},
     }
     faults = [
         _fault(table, name, {**others, table: {name: one}})

@@ -141,8 +141,8 @@ class MemoryLedger:
         closings = [self._ending.cancel_one(cancellation, now) for cancellation in cancellations]
         return [closing for closing in closings if closing is not None]
 
-    async def park(self, parked: Sequence[Parked]) -> None:
-        self._parking.park(parked, self._decided_at())
+    async def park(self, parked: Sequence[Parked]) -> Sequence[bool]:
+        return self._parking.park(parked, self._decided_at())
 
     async def resume(self, partitions: Sequence[LogPartition], most: int) -> Sequence[Parked]:
         return self._parking.resume(partitions, most, self._decided_at())

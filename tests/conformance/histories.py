@@ -5,7 +5,7 @@ run, by a ``World`` that remembers what was claimed before.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 from uuid import NAMESPACE_OID, uuid5
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from services.core.catalogue import Lane
-from services.core.events import Cap, Channel, CloseReason, ReceiptKind, Success
+from services.core.events import Cap, Channel, CloseReason, ReceiptKind, Span, Success
 from services.core.identifiers import AccountName, ClaimId, NotificationId, SupersessionKey
 from services.core.ledger import (
     Cancellation,
@@ -80,6 +80,11 @@ def _identity(who: int, *, shift: int = 0, strange: bool = False, digest: str = 
     return Identity(id=_id(who), key=key, origin=place(10 + who + shift), digest=digest)
 
 
+def _night(now: datetime, from_ms: int) -> Span:
+    begin = now + timedelta(milliseconds=from_ms)
+    return Span(begin=begin, end=begin + timedelta(seconds=3))
+
+
 class OneClaim(Struct, frozen=True):
     """One of a batch."""
 
@@ -109,6 +114,8 @@ class OneClaim(Struct, frozen=True):
     category: str = "news"
     required: bool = False
     capped: bool = False
+    #: it is night from so many milliseconds from now, for three seconds
+    night_ms: int | None = None
     #: asked again as it was, if it was asked before; for the so-manieth time, as it says
     again: int | None = None
     ask: int = 1
@@ -147,6 +154,7 @@ class OneClaim(Struct, frozen=True):
             category=self.category,
             required=self.required,
             caps=_CAPS if self.capped else (),
+            quiet=() if self.night_ms is None else (_night(now, self.night_ms),),
             losers=tuple(_identity(loser, digest=body) for loser, body in self.losers),
         )
         world.asked.append(made)
@@ -383,6 +391,7 @@ _ONE_CLAIM = st.builds(
     category=st.sampled_from(["news", "orders"]),
     required=_mostly(False, True),
     capped=_mostly(False, True),
+    night_ms=_mostly(None, -1_000, 100, 1_500),
     ask=_mostly(1, 2, 3),
     repeats=st.booleans(),
     awaits=_mostly(Success.ACCEPTED, Success.DELIVERED),

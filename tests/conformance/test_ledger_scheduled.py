@@ -78,12 +78,16 @@ async def test_what_is_cancelled_or_closed_already_is_due_at_once(bench: Bench) 
     assert len(await bench.ledger.resume(OWN, 10)) == 2
 
 
-async def test_a_second_body_under_its_id_waits_for_nothing(bench: Bench) -> None:
-    first = identity(10, digest="one")
-    await bench.ledger.park([scheduled(bench, first)])
-    second = replace(first, digest="two")
-    await bench.ledger.park([scheduled(bench, second)])
-    assert len(await bench.ledger.resume(OWN, 10)) == 1
+async def test_a_second_body_under_its_id_is_not_kept_and_the_first_waits_on(bench: Bench) -> None:
+    first = scheduled(bench, identity(10, digest="one"))
+    assert first.identity is not None
+    second = replace(first, identity=replace(first.identity, digest="two"), body=b"second")
+    assert list(await bench.ledger.park([first, second])) == [True, False]
+    assert list(await bench.ledger.park([second])) == [False]
+    assert await bench.ledger.resume(OWN, 10) == []
+    bench.hands.move(SOON_S)
+    (resumed,) = await bench.ledger.resume(OWN, 10)
+    assert resumed.body == first.body
 
 
 async def test_a_cancel_by_its_id_closes_one_that_waits(bench: Bench) -> None:

@@ -274,12 +274,13 @@ class NetworkLedger:
 
         return await self._call(cancel)
 
-    async def park(self, parked: Sequence[Parked]) -> None:
-        def park() -> None:
-            at_once(self._ledger.park(parked))
-            self._oracle.parked([one.id for one in parked])
+    async def park(self, parked: Sequence[Parked]) -> Sequence[bool]:
+        def park() -> Sequence[bool]:
+            kept = at_once(self._ledger.park(parked))
+            self._oracle.parked([one.id for one, ok in zip(parked, kept, strict=True) if ok])
+            return kept
 
-        await self._call(park)
+        return await self._call(park)
 
     async def resume(self, partitions: Sequence[Partition], most: int) -> Sequence[Parked]:
         return await self._call(lambda: at_once(self._ledger.resume(partitions, most)))

@@ -7,6 +7,7 @@ from services.core.catalogue_file import parse_catalogue
 from services.core.events import Cap, Channel, NotificationRequested
 from services.core.identifiers import AccountName, TypeName
 from services.core.ports import Access
+from services.core.quiet import QuietHours
 from services.core.quota import Per, Quota
 from services.core.templates import Part, TemplateName, Templates
 from services.core.validation import Fault, Rules
@@ -20,10 +21,12 @@ __all__ = [
     "CODE",
     "LIMITED",
     "LOADED",
+    "NIGHT",
     "NOTE",
     "NUDGE",
     "RESET",
     "SCARCE",
+    "SLEEPY",
     "TEXTS",
     "limited",
 ]
@@ -177,6 +180,18 @@ CAPPED = replace(
         _CATALOGUE,
         types={
             name: replace(type, caps=(CAP,)) if name in (RESET, ALERT) else type
+            for name, type in _CATALOGUE.types.items()
+        },
+    ),
+)
+#: some four seconds of night, and some more a while later
+NIGHT = QuietHours(4, 8)
+SLEEPY = replace(
+    LOADED,
+    catalogue=replace(
+        _CATALOGUE,
+        types={
+            name: replace(type, quiet_hours=NIGHT) if name in (RESET, NOTE, NUDGE) else type
             for name, type in _CATALOGUE.types.items()
         },
     ),

@@ -27,7 +27,14 @@ from services.core.events import (
     ReceiptReceived,
     Success,
 )
-from services.core.identifiers import AccountName, NotificationId, Origin, id_from_origin, type_of
+from services.core.identifiers import (
+    AccountName,
+    NotificationId,
+    Origin,
+    SupersessionKey,
+    id_from_origin,
+    type_of,
+)
 from services.core.ledger import (
     Attempt,
     ClaimAnswer,
@@ -41,6 +48,7 @@ from services.core.ledger import (
 )
 from services.core.ledger import Cancellation as LedgerCancellation
 from services.core.outcomes import OUTCOMES, OutcomeKind
+from services.core.quiet import QuietHours
 from services.core.quota import LENGTH_US, Per
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
 from services.core.requested import (
@@ -740,6 +748,10 @@ class Oracle(Watch):
         if self._now() > asked.deadline:
             self.counts["late"] += 1
             self.blame("I4", f"{name} is sent {self._now() - asked.deadline:.3f} s late")
+        hours = self._night_of(asked)
+        if hours is not None and hours.begins_s <= self._now() < hours.ends_s:
+            self.counts["at night"] += 1
+            self.blame("quiet", f"{name} is sent at night")
         if self._now() < asked.not_before - _SLACK_S:
             self.counts["early"] += 1
             self.blame("I4", f"{name} is sent {asked.not_before - self._now():.3f} s early")
@@ -854,9 +866,12 @@ class Oracle(Watch):
             return True
         last, asked = self.last_shot(id), self.asked.get(id)
         is_unknown = last is not None and last.outcome is OutcomeKind.UNKNOWN
-        waits = asked is not None and asked.not_before > 0
+        waits = asked is not None and (asked.not_before > 0 or self._night_of(asked) is not None)
         waits |= any(shot.awaits_until < inf for shot in self.shots.values() if shot.id == id)
         return id in self._was_parked and (is_unknown or self._was_ended(id) or waits)
+
+    def _night_of(self, asked: Asked) -> QuietHours | None:
+        return self._catalogue.types[type_of(SupersessionKey(asked.key))].quiet_hours
 
     def _was_ended(self, id: NotificationId) -> bool:
         return any(id == ended for ended, _ in self.ended)

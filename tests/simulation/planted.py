@@ -6,7 +6,7 @@ A bug that survives means that the check is not good enough. ``plant`` undoes it
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from uuid import UUID
 
 import pytest
@@ -273,13 +273,7 @@ def drop_the_digest(patch: Patch) -> None:
 
 def send_what_is_early_at_once(patch: Patch) -> None:
     """Nobody looks at when it is to be sent."""
-    begin = entry.Candidate.__init__
-
-    def at_once(self: Candidate, *given: Any) -> None:
-        begin(self, *given)
-        self.not_before = 0.0
-
-    patch.setattr(entry.Candidate, "__init__", at_once)
+    patch.setattr(entry.Candidate, "not_before", lambda _, now: 0.0)
 
 
 def bury_no_second_body(patch: Patch) -> None:

@@ -1,12 +1,15 @@
-"""Bugs planted in what is made of what recipients want, and of how much they had."""
+"""Bugs planted in what is made of what recipients want, how much they had, and when it is night."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeAlias
 
 import pytest
+from msgspec.structs import replace
 
-from services.core.ledger import ClaimRequest
+from services.core.ledger import ClaimAnswer, ClaimRequest
 from services.dispatch import claims
+from services.runtime.ledger.memory_claims import Claiming
 from services.runtime.ledger.memory_recipients import Recipients
 
 __all__ = ["RECIPIENT_BUGS"]
@@ -35,11 +38,22 @@ def count_nothing_that_they_had(patch: Patch) -> None:
     patch.setattr(Recipients, "count_in", lambda *_: None)
 
 
+def let_leases_last_into_the_night(patch: Patch) -> None:
+    """The ledger does not look at where they live; dispatch alone does, before it asks."""
+    claim = Claiming.claim_one
+
+    def awake(self: Claiming, request: ClaimRequest, now: datetime) -> ClaimAnswer:
+        return claim(self, replace(request, quiet=()), now)
+
+    patch.setattr(Claiming, "claim_one", awake)
+
+
 RECIPIENT_BUGS: dict[str, Bug] = {
     bug.__name__: bug
     for bug in (
         ask_only_when_routing,
         ask_only_at_the_first_attempt,
         count_nothing_that_they_had,
+        let_leases_last_into_the_night,
     )
 }

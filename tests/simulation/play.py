@@ -14,7 +14,7 @@ from services.core.identifiers import AccountName, event_id
 from services.core.topics import RECEIPTS
 from services.runtime.producer import OutRecord
 from services.runtime.settings import MOST_PENDING
-from tests.simulation.catalogue import CAPPED, LIMITED, LOADED, SCARCE
+from tests.simulation.catalogue import CAPPED, LIMITED, LOADED, SCARCE, SLEEPY
 from tests.simulation.codec import CODEC
 from tests.simulation.dice import Dice, Weather, draw_weather
 from tests.simulation.ending import judge
@@ -81,7 +81,9 @@ def play(seed: int, *, trace: bool = False) -> Life:
         lanes=lanes_of(deeds),
         shuffle=dice.maybe(0.7),
         # this is of a chance of its own, and so is the next
-        loaded=CAPPED if loaded is LOADED and Dice(f"caps {seed}").maybe(0.2) else loaded,
+        loaded=Dice(f"lives {seed}").one_of((*(LOADED,) * 7, CAPPED, CAPPED, SLEEPY))
+        if loaded is LOADED
+        else loaded,
         # a life that has room enough is as it would be without
         most_pending=Dice(f"room {seed}").one_of((MOST_PENDING,) * 3 + (2, 3, 4)),
     )

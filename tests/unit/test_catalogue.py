@@ -13,6 +13,7 @@ from services.core.catalogue_file import parse_catalogue, parse_duration_ms
 from services.core.errors import Misconfigured
 from services.core.events import Cap, Channel, Success
 from services.core.identifiers import AccountName, NotificationId, TypeName
+from services.core.quiet import QuietHours
 from services.core.quota import Per, Quota
 
 TEXT = """
@@ -263,3 +264,35 @@ def test_a_throttle_of_its_own_comes_first() -> None:
 )
 def test_what_is_wrong_with_categories_and_caps_is_named(line: str, more: str, told: str) -> None:
     assert told in fault(with_news(line, more))
+
+
+# -- quiet hours --------------------------------------------------------------------------------
+
+NIGHT = 'time_zone = "Europe/Berlin"\n[quiet_hours.night]\nfrom = "22:00"\nto = "08:00:30"\n'
+
+
+def at_night(line: str = 'quiet_hours = "night"', hours: str = NIGHT) -> str:
+    return hours + TEXT.replace("[types.campaign]\n", f"[types.campaign]\n{line}\n")
+
+
+def test_a_type_may_have_quiet_hours_and_others_have_none() -> None:
+    catalogue = parse(at_night(), time_scale=60)
+    assert catalogue.time_zone == "Europe/Berlin"
+    # by the clock on the wall: not scaled
+    assert catalogue.types[TypeName("campaign")].quiet_hours == QuietHours(79_200, 28_830)
+    assert catalogue.types[TypeName("password_reset")].quiet_hours is None
+    assert parse().time_zone == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (at_night('quiet_hours = "day"'), "types.campaign.quiet_hours: 'day' are no quiet hours"),
+        (at_night(hours=NIGHT.replace("22:00", "22")), "quiet_hours.night.from: '22' is no time"),
+        (at_night(hours=NIGHT.replace("22:00", "24:00")), "quiet_hours.night.from: '24:00'"),
+        (at_night(hours=NIGHT.replace("22:00", "08:00:30")), "quiet_hours.night: it begins when"),
+        (at_night(hours=NIGHT.replace("Berlin", "Nowhere")), "time_zone: 'Europe/Nowhere'"),
+    ],
+)
+def test_what_is_wrong_with_quiet_hours_is_named(text: str, told: str) -> None:
+    assert told in fault(text)

@@ -22,6 +22,7 @@ from services.core.events import (
     Proposal,
 )
 from services.core.identifiers import NotificationId, TypeName
+from services.core.quiet import covering
 from services.core.recipients import NOBODY, Known
 from services.core.record import Record
 from services.core.requested import id_of
@@ -51,6 +52,7 @@ class Kind(StrEnum):
     SUPERSEDING = "what supersedes it"
     CATEGORY = "category"
     CAPS = "how much of it"
+    QUIET = "quiet hours"
     COST = "cost"
 
 
@@ -70,6 +72,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     category: str = ""
     #: how much of it somebody gets, in words
     caps: str = ""
+    #: it waits until then for the night to be over; None: it does not
+    wakes_at: datetime | None = None
     #: of one attempt by the first account of the first leg, in the catalogue's own money
     cost: float = 0.0
 
@@ -151,6 +155,7 @@ class Judge:
             key=event.key,
             category=f"{event.category}, required" if event.required else event.category,
             caps="; ".join(_cap(cap) for cap in event.caps),
+            wakes_at=_wakes_at(event),
             cost=self._cost(event),
         )
 
@@ -206,6 +211,7 @@ def changes(
     yield from _differing(Kind.SUPERSEDING, _key(before), _key(after))
     yield from _differing(Kind.CATEGORY, before.category, after.category)
     yield from _differing(Kind.CAPS, before.caps or "any", after.caps or "any")
+    yield from _differing(Kind.QUIET, _until(before), _until(after))
     yield from _differing(Kind.COST, f"{before.cost:g}", f"{after.cost:g}")
 
 
@@ -235,6 +241,16 @@ def _success(legs: tuple[Leg, ...]) -> str:
         else str(leg.success)
         for leg in legs
     )
+
+
+def _wakes_at(event: NotificationRouted) -> datetime | None:
+    span = covering(event.quiet, event.not_before or event.requested_at)
+    return None if span is None else span.end
+
+
+def _until(decision: Decision) -> str:
+    at = decision.wakes_at
+    return "at once" if at is None else f"waits until {at:%Y-%m-%d %H:%M} UTC"
 
 
 def _cap(cap: Cap) -> str:

@@ -128,8 +128,11 @@ class Claiming:
             unwanted = self._rows.recipients.unwanted(request)
             if stop is None and not unwanted:
                 stop = self._over_cap(request, now)
+            sleeps_until = self._sleeps_until(request, now)
             if stop is None and unwanted:
                 answer = replace(answer, refused=ClaimRefused.SUPPRESSED, detail=unwanted)
+            elif stop is None and sleeps_until is not None:
+                answer = replace(answer, refused=ClaimRefused.QUIET, retry_at=sleeps_until)
             elif stop is None:
                 answer = self._grant(row, request, answer, now, own=own)
         if own is not None and (stop is not None or answer.refused is not None):
@@ -166,6 +169,12 @@ class Claiming:
             return _Stop(CloseReason.EXPIRED, "its deadline came first")
         return None
 
+    def _sleeps_until(self, request: ClaimRequest, now: datetime) -> datetime | None:
+        """Until when it is night where they live, or soon will be."""
+        soon = now + self._margin
+        ends = (span.end for span in request.quiet if span.begin < soon and now < span.end)
+        return min(ends, default=None)
+
     def _over_cap(self, request: ClaimRequest, now: datetime) -> _Stop | None:
         words = self._rows.recipients.over_cap(request, now)
         return _Stop(CloseReason.SUPPRESSED, words) if words else None
@@ -180,7 +189,8 @@ class Claiming:
         own: Attempt | None,
     ) -> ClaimAnswer:
         lease = min(request.lease_ms, LONGEST_LEASE_MS) * _MS
-        send_by = min(now + lease, row.within(request.deadline))
+        nights = (span.begin for span in request.quiet if now < span.begin)
+        send_by = min(now + lease, row.within(request.deadline), *nights)
         cell = self._cell(request, send_by, now)
         if isinstance(cell, Later):
             retry_at = EPOCH + cell.at_us * _US

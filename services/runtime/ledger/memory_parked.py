@@ -20,9 +20,20 @@ class Parking:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
 
-    def park(self, parked: Iterable[Parked], now: datetime) -> None:
-        named = list(parked)
-        self._rows.know((one.identity for one in named if one.identity is not None), now)
+    def park(self, parked: Iterable[Parked], now: datetime) -> list[bool]:
+        every = list(parked)
+        self._rows.know((one.identity for one in every if one.identity is not None), now)
+        kept = [not self._is_second(one) for one in every]
+        self._keep([one for one, first in zip(every, kept, strict=True) if first], now)
+        return kept
+
+    def _is_second(self, one: Parked) -> bool:
+        row = self._rows.notifications.get(one.id)
+        if row is None or one.identity is None:
+            return False
+        return self._rows.conflict(row, one.identity) is not None
+
+    def _keep(self, named: Sequence[Parked], now: datetime) -> None:
         for one in named:
             if self._is_to_wait(one):
                 row = self._rows.notifications[one.id]

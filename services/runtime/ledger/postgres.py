@@ -183,8 +183,8 @@ class PostgresLedger:
         bodies = [self._cancellation(cancellation) for cancellation in cancellations]
         return await self._rows("cancel", Closing, _json(bodies))
 
-    async def park(self, parked: Sequence[Parked]) -> None:
-        await self._rows("park", bool, _json([self._parked(one) for one in parked]))
+    async def park(self, parked: Sequence[Parked]) -> Sequence[bool]:
+        return await self._rows("park_each", bool, _json([self._parked(one) for one in parked]))
 
     async def resume(self, partitions: Sequence[LogPartition], most: int) -> Sequence[Parked]:
         return await self._rows("resume", Parked, _json(partitions), most, RESUMED_MS)

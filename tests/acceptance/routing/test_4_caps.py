@@ -1,7 +1,7 @@
 """Line 4, throttles and caps: nobody gets more in any such time, whoever asks.
 
-The law, with a simulated clock, is held by every life of the simulation (``caps``) and by both ledgers
-(``tests/conformance/test_ledger_caps.py``); here it is seen end to end.
+The law, with a simulated clock, is held by every life of the simulation (``caps``) and by both
+ledgers (``tests/conformance/test_ledger_caps.py``); here it is seen end to end.
 """
 
 import shutil
@@ -52,7 +52,7 @@ def _catalogue(folder: Path) -> Path:
 
 
 async def asked(stack: Stack, user: str) -> tuple[int, set[object]]:
-    """Ask for many at once, each of a key of its own: how many were sent, and why the others not."""
+    """Ask for many, each of a key of its own: how many were sent, and why the others not."""
     ids = [
         await stack.request(
             user=user,

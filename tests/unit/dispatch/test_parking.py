@@ -34,10 +34,11 @@ async def test_one_that_is_read_again_while_others_are_parked_is_not_done_with(
     parked: list[Parked] = []
     asked, answered = asyncio.Event(), asyncio.Event()
 
-    async def park(rows: Sequence[Parked]) -> None:
+    async def park(rows: Sequence[Parked]) -> Sequence[bool]:
         parked.extend(rows)
         asked.set()
         await answered.wait()
+        return [True for _ in rows]
 
     monkeypatch.setattr(memory.ledger, "park", park)
     state = memory.state

@@ -1,6 +1,6 @@
 -- claim: requests as [{claim_id, identity, attempt, leg, channel, account, deadline, lease_ms,
 -- timeout_ms, ask, ready_ms, cost, lane, repeats, awaits, within_ms, falls_back, requested_at, reason,
--- tenant, user, address_digest, category, required, caps: [{scope, most, per_ms, words}], losers: [identity]}]; an answer a request, in order. terms: {margin_ms, longest_lease_ms,
+-- tenant, user, address_digest, category, required, caps: [{scope, most, per_ms, words}], quiet: [{begin, end}], losers: [identity]}]; an answer a request, in order. terms: {margin_ms, longest_lease_ms,
 -- lifetime_ms, quotas: {account: quota}}.
 CREATE OR REPLACE FUNCTION ledger.claim(requests jsonb, terms jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
@@ -102,6 +102,7 @@ DECLARE
     detail text;
     winner uuid;
     unwanted text;
+    sleeps_until timestamptz;
     answer jsonb;
 BEGIN
     IF now < k.open_until AND k.open_claim <> (r ->> 'claim_id')::uuid THEN
@@ -116,8 +117,11 @@ BEGIN
             detail := ledger.over_cap(n, r -> 'caps', now);
             verdict := CASE WHEN detail IS NOT NULL THEN 'suppressed' END;
         END IF;
+        sleeps_until := ledger.sleeps_until(r -> 'quiet', terms, now);
         IF verdict IS NULL AND unwanted IS NOT NULL THEN
             answer := jsonb_build_object('refused', 'suppressed', 'detail', unwanted);
+        ELSIF verdict IS NULL AND sleeps_until IS NOT NULL THEN
+            answer := jsonb_build_object('refused', 'quiet', 'retry_at', sleeps_until);
         ELSIF verdict IS NULL THEN
             answer := ledger.grant_claim(n, own, r, terms, now);
         END IF;
@@ -166,6 +170,21 @@ BEGIN
     END IF;
 END $$;
 
+-- Until when it is night where they live, or soon will be; or null.
+CREATE OR REPLACE FUNCTION ledger.sleeps_until(quiet jsonb, terms jsonb, now timestamptz)
+RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT min((q ->> 'end')::timestamptz) FROM jsonb_array_elements(quiet) q
+    WHERE (q ->> 'begin')::timestamptz < now + ledger.ms((terms ->> 'margin_ms')::bigint)
+      AND now < (q ->> 'end')::timestamptz;
+$$;
+
+-- When it is night there next; or null.
+CREATE OR REPLACE FUNCTION ledger.quiet_from(quiet jsonb, now timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT min((q ->> 'begin')::timestamptz) FROM jsonb_array_elements(quiet) q
+    WHERE now < (q ->> 'begin')::timestamptz;
+$$;
+
 CREATE OR REPLACE FUNCTION ledger.grant_claim(
     n ledger.notifications, own boolean, r jsonb, terms jsonb, now timestamptz
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -176,6 +195,7 @@ DECLARE
 BEGIN
     a.claimed_at := now;
     a.send_by := least((r ->> 'deadline')::timestamptz, n.deadline,
+        ledger.quiet_from(r -> 'quiet', now),
         now + ledger.ms(least((r ->> 'lease_ms')::bigint, (terms ->> 'longest_lease_ms')::bigint)));
     IF quota IS NOT NULL THEN
         cell := ledger.take(r ->> 'account', quota, (r ->> 'cost')::integer, r ->> 'lane' = 'bulk',

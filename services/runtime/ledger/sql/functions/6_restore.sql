@@ -113,12 +113,12 @@ BEGIN
             PERFORM ledger.mark_cancelled((e ->> 'id')::uuid, e ->> 'key', now);
         END IF;
     END LOOP;
-    PERFORM ledger.put_away((
+    PERFORM ledger.put_away(ledger.first_of((
         SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(past -> 'parked') p
         WHERE (ledger.notification((p ->> 'id')::uuid)).closed_as IS NULL)
         || (SELECT coalesce(jsonb_agg(p), '[]') FROM jsonb_array_elements(past -> 'doubtful') p
             JOIN ledger.notifications n ON n.id = (p ->> 'id')::uuid
-            WHERE n.closed_as IS NULL AND n.attempts > 0), now);
+            WHERE n.closed_as IS NULL AND n.attempts > 0)), now);
     RETURN jsonb_build_object('attempts', attempts, 'outcomes', outcomes, 'closings', closings);
 END $$;
 

@@ -53,10 +53,11 @@ BEGIN
     PERFORM ledger.put_parked(rows, now);
 END $$;
 
--- park: [{id, topic, partition, body, not_before, identity, deadline}]. One that awaits a receipt waits
+-- park_each: [{id, topic, partition, body, not_before, identity, deadline}]. One that awaits a receipt waits
 -- for that as long as its leg says, one that is unknown until reconciling has ended, one that has a
--- time waits for that and keeps out what is older meanwhile; any other is due at once.
-CREATE OR REPLACE FUNCTION ledger.park(rows jsonb) RETURNS boolean LANGUAGE plpgsql AS $$
+-- time waits for that and keeps out what is older meanwhile; any other is due at once. What comes
+-- second under its id is not kept: in order, whether each is.
+CREATE OR REPLACE FUNCTION ledger.park_each(rows jsonb) RETURNS SETOF boolean LANGUAGE plpgsql AS $$
 DECLARE
     ids uuid[] := ARRAY(SELECT (r ->> 'id')::uuid FROM jsonb_array_elements(rows) r);
     now timestamptz;
@@ -66,9 +67,22 @@ BEGIN
         SELECT coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'key', n.key)), '[]')
         FROM ledger.notifications n WHERE n.id = ANY (ids))
         || jsonb_path_query_array(rows, '$[*].identity ? (@.type() == "object")'));
-    PERFORM ledger.put_away(rows, now);
-    RETURN true;
+    PERFORM ledger.put_away(ledger.first_of(rows), now);
+    RETURN QUERY SELECT NOT ledger.is_second(r) FROM jsonb_array_elements(rows)
+                 WITH ORDINALITY x (r, place) ORDER BY place;
 END $$;
+
+-- Whether its id stands for another body, or another key.
+CREATE OR REPLACE FUNCTION ledger.is_second(r jsonb) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT jsonb_typeof(r -> 'identity') = 'object' AND EXISTS (
+        SELECT FROM ledger.notifications n WHERE n.id = (r ->> 'id')::uuid
+        AND ledger.conflict(n, r -> 'identity') IS NOT NULL);
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.first_of(rows jsonb) RETURNS jsonb LANGUAGE sql STABLE AS $$
+    SELECT coalesce(jsonb_agg(r ORDER BY place), '[]')
+    FROM jsonb_array_elements(rows) WITH ORDINALITY x (r, place) WHERE NOT ledger.is_second(r);
+$$;
 
 -- resume: what is due of [[topic, partition]], up to `most`; not again before `lease_ms` are over.
 CREATE OR REPLACE FUNCTION ledger.resume(partitions jsonb, most integer, lease_ms integer)
