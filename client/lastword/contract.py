@@ -15,12 +15,14 @@ __all__ = [
     "DEFAULT_TENANT",
     "NAMESPACE",
     "Addresses",
+    "ListMemberUpdated",
     "NotificationCancelled",
     "NotificationId",
     "NotificationRequested",
     "RecipientUpdated",
     "SupersessionKey",
     "id_from_idempotency_key",
+    "list_member_key",
     "recipient_key",
     "supersession_key",
 ]
@@ -42,6 +44,8 @@ class Addresses(
     email: str | None = None
     #: E.164, with the leading plus
     phone: str | None = None
+    #: of a request alone: all who are on this list, each for themselves
+    list: str | None = None
 
 
 class NotificationRequested(
@@ -94,6 +98,24 @@ class NotificationCancelled(
     id: NotificationId | None = None
 
 
+class ListMemberUpdated(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    tag_field="event",
+    tag=True,
+):
+    """Somebody is on a list. A null removes them."""
+
+    tenant: str = DEFAULT_TENANT
+    list: str
+    user: str
+    #: None: as their profile says
+    to: Addresses | None = None
+
+
 class RecipientUpdated(
     msgspec.Struct,
     frozen=True,
@@ -120,6 +142,11 @@ class RecipientUpdated(
 def recipient_key(tenant: str, user: str) -> bytes:
     """The key of a profile's record: ``tenant:user``, encoded as ``supersession_key`` is."""
     return ":".join(quote(part, safe="") for part in (tenant, user)).encode()
+
+
+def list_member_key(tenant: str, list: str, user: str) -> bytes:
+    """The key of a member's record: ``tenant:list:user``, encoded as ``supersession_key`` is."""
+    return ":".join(quote(part, safe="") for part in (tenant, list, user)).encode()
 
 
 def supersession_key(

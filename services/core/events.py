@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from lastword.contract import (
     Addresses,
+    ListMemberUpdated,
     NotificationCancelled,
     NotificationRequested,
     RecipientUpdated,
@@ -39,6 +40,7 @@ __all__ = [
     "Event",
     "HealthSlice",
     "Leg",
+    "ListMemberUpdated",
     "NotificationCancelled",
     "NotificationClosed",
     "NotificationRequested",
@@ -111,6 +113,8 @@ class Proposal(StrEnum):
     SUPPRESS = "suppress"
     #: nobody knows where to reach them
     FAIL = "fail"
+    #: each who is on its list is asked for themselves
+    FAN_OUT = "fan_out"
     DEAD_LETTER = "dead_letter"
 
 
@@ -178,6 +182,12 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     caps: tuple[Cap, ...] = ()
     #: in these no first byte is written, as it is night where they live
     quiet: tuple[Span, ...] = ()
+    #: of one to a list: which list, and what is asked for its members beside the rest
+    list: str = ""
+    subject: str | None = None
+    time_zone: str | None = None
+    #: its own, where it has one
+    own_deadline: datetime | None = None
 
 
 class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
@@ -359,6 +369,7 @@ Event: TypeAlias = (
     | ReceiptReceived
     | DeliveryState
     | RecipientUpdated
+    | ListMemberUpdated
     | ProviderHealth
 )
 
@@ -375,6 +386,7 @@ EVENTS: Mapping[str, type[Event]] = {
         ReceiptReceived,
         DeliveryState,
         RecipientUpdated,
+        ListMemberUpdated,
         ProviderHealth,
     )
 }

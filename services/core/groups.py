@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from services.core.catalogue import Lane
-from services.core.topics import ATTEMPTS, RECEIPTS, RECIPIENTS, queued, requested
+from services.core.topics import ATTEMPTS, LISTS, RECEIPTS, RECIPIENTS, queued, requested
 
 __all__ = ["GROUPS", "HEALTH", "PROFILES", "ROUTER", "TRACKER", "dispatch"]
 
@@ -25,5 +25,5 @@ GROUPS: Mapping[str, Sequence[str]] = {
     ROUTER: _REQUESTED,
     **{dispatch(lane): (queued(lane),) for lane in Lane},
     TRACKER: (*_REQUESTED, ATTEMPTS, RECEIPTS),
-    PROFILES: (RECIPIENTS,),
+    PROFILES: (RECIPIENTS, LISTS),
 }

@@ -15,6 +15,7 @@ from services.core.catalogue import Lane
 from services.core.topics import (
     ATTEMPTS,
     HEALTH,
+    LISTS,
     RECEIPTS,
     RECIPIENTS,
     STATE,
@@ -40,6 +41,7 @@ class KeyedBy(StrEnum):
     SUPERSESSION_KEY = "the supersession key"
     NOTIFICATION = "the notification id"
     RECIPIENT = "tenant and user"
+    MEMBER = "tenant, list and user"
     ACCOUNT = "the provider account"
     #: dead letters keep the key they came with, whatever it is
     SOURCE = "what its source is keyed by"
@@ -84,6 +86,7 @@ def layout(prefix: str = "") -> tuple[TopicSpec, ...]:
         KeyedBy.SUPERSESSION_KEY: [name(lane) for name in (requested, queued) for lane in Lane],
         KeyedBy.NOTIFICATION: [ATTEMPTS, RECEIPTS, STATE],
         KeyedBy.RECIPIENT: [RECIPIENTS],
+        KeyedBy.MEMBER: [LISTS],
         KeyedBy.ACCOUNT: [HEALTH],
         KeyedBy.SOURCE: [dead_letters(topic) for topic in _MAY_DIE],
     }
@@ -122,10 +125,11 @@ _DELETE = frozenset({"delete"})
 _CLEANUP = {
     **{requested(lane): frozenset({"compact", "delete"}) for lane in Lane},
     RECIPIENTS: frozenset({"compact"}),
+    LISTS: frozenset({"compact"}),
     HEALTH: frozenset({"compact"}),
 }
 _MAY_DIE = [name(lane) for name in (requested, queued) for lane in Lane]
-_MAY_DIE += [ATTEMPTS, RECEIPTS, RECIPIENTS]
+_MAY_DIE += [ATTEMPTS, RECEIPTS, RECIPIENTS, LISTS]
 
 
 def _uneven(specs: Sequence[TopicSpec], found: Mapping[str, FoundTopic]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from services.core.events import (
     Channel,
     CloseReason,
     NotificationRouted,
+    Proposal,
     ReceiptKind,
     Span,
     Success,
@@ -406,6 +407,8 @@ def parked_of(
     until = routed.not_before or (routed.requested_at if routed.quiet else None)
     if at is not None:
         until = waits_until(routed, at)
+    if routed.proposal is Proposal.FAN_OUT:
+        until = until or at or routed.requested_at
     return Parked(
         id=routed.notification_id,
         topic=topic,

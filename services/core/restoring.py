@@ -23,6 +23,7 @@ from services.core.events import (
     NotificationCancelled,
     NotificationClosed,
     NotificationRouted,
+    Proposal,
 )
 from services.core.identifiers import Origin, SupersessionKey
 from services.core.ledger import LONGEST_LEASE_MS, Cancellation, Parked, parked_of
@@ -175,7 +176,8 @@ def past_of(
                 past.cancellations.extend(_cancellations(record, event))
             case NotificationRouted():
                 is_done = record.offset < done.get(_place(record), 0)
-                waits = past.parked if is_done or event.not_before or event.quiet else past.doubtful
+                may_wait = event.not_before or event.quiet or event.proposal is Proposal.FAN_OUT
+                waits = past.parked if is_done or may_wait else past.doubtful
                 waits.append(parked_of(event, *_place(record), record.value or b""))
             case _:
                 pass

@@ -8,6 +8,7 @@ __all__ = [
     "ATTEMPTS",
     "DEAD_LETTERS",
     "HEALTH",
+    "LISTS",
     "RECEIPTS",
     "RECIPIENTS",
     "STATE",
@@ -21,6 +22,7 @@ ATTEMPTS = "deliveries.attempts"
 RECEIPTS = "providers.receipts"
 STATE = "deliveries.state"
 RECIPIENTS = "recipients"
+LISTS = "lists"
 HEALTH = "providers.health"
 #: what a topic's name is followed by in the name of its dead letters
 DEAD_LETTERS = ".dead-letters"

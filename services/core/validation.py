@@ -20,6 +20,7 @@ from services.core.catalogue import Catalogue, NotificationType, Supersede
 from services.core.events import (
     Addresses,
     Channel,
+    ListMemberUpdated,
     NotificationCancelled,
     NotificationRequested,
     RecipientUpdated,
@@ -31,12 +32,21 @@ from services.core.strict_json import MAX_DEPTH
 from services.core.templates import RenderError, Templates
 from services.core.ways import address_on, ways
 
-__all__ = ["LONGEST_AHEAD", "Fault", "Rules", "compile_schema", "pointer", "profile_faults"]
+__all__ = [
+    "LONGEST_AHEAD",
+    "Fault",
+    "Rules",
+    "compile_schema",
+    "member_faults",
+    "pointer",
+    "profile_faults",
+]
 
 #: the log and the ledger remember for longer
 LONGEST_AHEAD = timedelta(days=7)
 _MAX_USER = 256
 _MAX_TENANT = 64
+_MAX_LIST = 128
 _MAX_DATA_BYTES = 256 * 1024
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -74,7 +84,7 @@ class Rules:
             return [*faults, _unknown_type()]
         faults += [] if unnamed else _key(type, request)
         channels = {leg.channel: None for leg in type.route}
-        if request.to is not None:
+        if request.to is not None and request.to.list is None:
             found = ways(type, request.to, self._catalogue.accounts)
             channels = {way.leg.channel: None for way in found}
             faults += [] if found else [_unreachable(type, request.to)]
@@ -149,8 +159,13 @@ class Rules:
 
 def profile_faults(profile: RecipientUpdated) -> list[Fault]:
     """What is wrong with a profile by any catalogue."""
-    addresses = [*_addresses(profile.to), *_locale(profile.locale)]
-    return [*_who(profile), *addresses, *_time_zone(profile.time_zone)]
+    said = [*_own_addresses(profile.to), *_locale(profile.locale)]
+    return [*_who(profile), *said, *_time_zone(profile.time_zone)]
+
+
+def member_faults(member: ListMemberUpdated) -> list[Fault]:
+    """What is wrong with a member of a list."""
+    return [*_who(member), *_list("#/list", member.list), *_own_addresses(member.to)]
 
 
 def compile_schema(schema: object) -> jsonschema_rs.Draft202012Validator:
@@ -182,7 +197,7 @@ def _common(request: NotificationRequested | NotificationCancelled) -> Iterator[
 
 
 def _who(
-    asked: NotificationRequested | NotificationCancelled | RecipientUpdated,
+    asked: NotificationRequested | NotificationCancelled | RecipientUpdated | ListMemberUpdated,
 ) -> Iterator[Fault]:
     yield from _text("#/user", asked.user, _MAX_USER)
     yield from _text("#/tenant", asked.tenant, _MAX_TENANT)
@@ -222,9 +237,24 @@ def _time_zones() -> set[str]:
     return available_timezones()
 
 
+def _list(where: str, name: str) -> Iterator[Fault]:
+    yield from _text(where, name, _MAX_LIST)
+
+
+def _own_addresses(to: Addresses | None) -> Iterator[Fault]:
+    """Of somebody, who is no list."""
+    if to is not None and to.list is not None:
+        yield Fault("#/to/list", "is for requests: whoever is on a list has addresses of their own")
+    yield from _addresses(to)
+
+
 def _addresses(to: Addresses | None) -> Iterator[Fault]:
     if to is None:
         return
+    if to.list is not None:
+        yield from _list("#/to/list", to.list)
+        if to.email is not None or to.phone is not None:
+            yield Fault("#/to", "is either a list or addresses: ask for both by two requests")
     if to.email is not None and (fault := email_fault(to.email)):
         yield Fault("#/to/email", fault)
     if to.phone is not None and (fault := phone_fault(to.phone)):

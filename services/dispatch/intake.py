@@ -7,6 +7,7 @@ from services.core.catalogue import Lane
 from services.core.events import CloseReason, NotificationRouted, Proposal
 from services.core.identifiers import Origin
 from services.dispatch.closes import Closes
+from services.dispatch.fan_out import FanningOut
 from services.dispatch.offsets import Place
 from services.dispatch.pending import Candidate, Version
 from services.dispatch.state import DispatchState
@@ -27,12 +28,14 @@ class Intake:
         self,
         state: DispatchState,
         closes: Closes,
+        fanning_out: FanningOut,
         version_of: Callable[[Origin], Version],
         spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
         """``spawn``: do this beside all else."""
         self._state = state
         self._closes = closes
+        self._fanning_out = fanning_out
         self.version_of = version_of
         self._spawn = spawn
         self._to_close: dict[tuple[CloseReason, str], list[Candidate]] = defaultdict(list)
@@ -42,7 +45,9 @@ class Intake:
     def take(self, routed: NotificationRouted, lane: Lane, place: Place) -> None:
         """Take one in; what is not to be sent waits for ``judge``."""
         candidate = Candidate(routed, self.version_of(routed.origin), lane, place)
-        if routed.proposal is Proposal.SEND:
+        if routed.proposal is Proposal.FAN_OUT:
+            self._fanning_out.take(candidate)
+        elif routed.proposal is Proposal.SEND:
             spare = self._state.table.absorb(candidate, self._state.now())
             self._state.offsets.finish(spare)
         else:

@@ -12,12 +12,13 @@ from msgspec import Struct
 
 from services.core.catalogue import Lane, quotas_of
 from services.core.identifiers import AccountName, Origin
-from services.core.ledger import Ledger
+from services.core.lists import DispatchLedger
 from services.core.ports import Access, Provider
 from services.dispatch.accounts import Accounts
 from services.dispatch.claims import Claims
 from services.dispatch.closes import Closes
 from services.dispatch.engine import Engine
+from services.dispatch.fan_out import FanningOut
 from services.dispatch.intake import Intake
 from services.dispatch.jitter import Jitters
 from services.dispatch.log import AttemptLog
@@ -45,7 +46,7 @@ _FINISH_WITHIN_S = 15.0
 class Outside(Struct, frozen=True, kw_only=True):
     """All that one dispatch process depends on and cannot answer for."""
 
-    ledger: Ledger
+    ledger: DispatchLedger
     version_of: Callable[[Origin], Version]
     publisher: Publisher
     sender: Sender
@@ -93,7 +94,8 @@ class Dispatch:
         sends = Sends(state, parking, outside.sender, accesses, providers)
         self._engine = Engine(state, claims, sends, closes, parking, accounts)
         self._timekeeping = Timekeeping(state, self._engine)
-        intake = Intake(state, closes, outside.version_of, self._engine.spawn)
+        fanning_out = FanningOut(state, closes, loaded.catalogue.types, self._engine.spawn)
+        intake = Intake(state, closes, fanning_out, outside.version_of, self._engine.spawn)
         self._resuming = Resuming(state, codec, intake)
         self._readers = [
             LaneReader(

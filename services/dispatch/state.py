@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from services.core.errors import Retryable
 from services.core.identifiers import NotificationId
-from services.core.ledger import Ledger
+from services.core.lists import DispatchLedger
 from services.dispatch.accounts import Accounts
 from services.dispatch.jitter import Jitters
 from services.dispatch.log import AttemptLog
@@ -30,7 +30,7 @@ class DispatchState:
     def __init__(
         self,
         accounts: Accounts,
-        ledger: Ledger,
+        ledger: DispatchLedger,
         log: AttemptLog,
         clock: Clock,
         chance: Chance,

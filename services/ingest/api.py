@@ -55,6 +55,9 @@ class Api:
             web.post("/v1/cancellations", self.cancel),
             web.put("/v1/recipients/{user}", self.put_profile),
             web.delete("/v1/recipients/{user}", self.remove_profile),
+            web.put("/v1/lists/{list}/members/{user}", self.put_member),
+            web.delete("/v1/lists/{list}/members/{user}", self.remove_member),
+            web.post("/v1/lists/{list}/members", self.put_members),
         ]
 
     async def one(self, request: web.Request) -> web.Response:
@@ -76,12 +79,38 @@ class Api:
             return _refused(called)
         return await self._answered(self._decider.no_profile(called, user, tenant))
 
+    async def put_member(self, request: web.Request) -> web.Response:
+        (user, tenant), list = _whose(request), request.match_info["list"]
+        return await self._single(
+            request, lambda body, call: self._decider.member(body, call, list, user, tenant)
+        )
+
+    async def remove_member(self, request: web.Request) -> web.Response:
+        (user, tenant), list = _whose(request), request.match_info["list"]
+        called = self._call(request)
+        if isinstance(called, Problem):
+            return _refused(called)
+        return await self._answered(self._decider.no_member(called, list, user, tenant))
+
+    async def put_members(self, request: web.Request) -> web.Response:
+        list, tenant = request.match_info["list"], request.query.get("tenant")
+        return await self._several(
+            request, lambda body, call: self._decider.members(body, call, list, tenant)
+        )
+
     async def batch(self, request: web.Request) -> web.Response:
+        return await self._several(request, self._decider.batch)
+
+    async def _several(
+        self,
+        request: web.Request,
+        decide: Callable[[bytes, Call], Sequence[Entry | Problem] | Problem],
+    ) -> web.Response:
         read = await self._read(request, MAX_BATCH_BYTES)
         if isinstance(read, Problem):
             return _refused(read)
         # a thousand of them take a tenth of a second, in which others should be heard
-        results = await asyncio.to_thread(self._decider.batch, *read)
+        results = await asyncio.to_thread(decide, *read)
         if isinstance(results, Problem):
             return _refused(results)
         entries = [result for result in results if isinstance(result, Entry)]

@@ -8,7 +8,7 @@ repeat of it; one with another body is taken too, since nobody is asked here, an
 later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
@@ -16,25 +16,32 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
-from lastword.contract import recipient_key
+from lastword.contract import list_member_key, recipient_key
 from services.core.catalogue import Catalogue
 from services.core.errors import PoisonEvent
-from services.core.events import NotificationCancelled, NotificationRequested, RecipientUpdated
+from services.core.events import (
+    ListMemberUpdated,
+    NotificationCancelled,
+    NotificationRequested,
+    RecipientUpdated,
+)
 from services.core.identifiers import (
     NotificationId,
     TypeName,
     id_from_idempotency_key,
 )
 from services.core.strict_json import read_json
-from services.core.topics import RECIPIENTS, requested
-from services.core.validation import Fault, Rules, pointer, profile_faults
+from services.core.topics import LISTS, RECIPIENTS, requested
+from services.core.validation import Fault, Rules, member_faults, pointer, profile_faults
 from services.ingest.problems import Problem, from_faults, from_validation_error, problem, within
 
 __all__ = ["MAX_BATCH", "Call", "Decider", "Entry"]
 
 MAX_BATCH = 1_000
 _MAX_KEY = 255
-Asked = TypeVar("Asked", NotificationRequested, NotificationCancelled, RecipientUpdated)
+Asked = TypeVar(
+    "Asked", NotificationRequested, NotificationCancelled, RecipientUpdated, ListMemberUpdated
+)
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -55,7 +62,9 @@ class Entry(Struct, frozen=True, kw_only=True):
     topic: str
     key: str
     #: None: what stands under the key is gone
-    event: NotificationRequested | NotificationCancelled | RecipientUpdated | None
+    event: (
+        NotificationRequested | NotificationCancelled | RecipientUpdated | ListMemberUpdated | None
+    )
     id: NotificationId | None = None
 
 
@@ -76,7 +85,7 @@ class Decider:
         document = _document(body, call)
         if isinstance(document, Problem):
             return document
-        items = _items(document)
+        items = _items(document, "notifications")
         if isinstance(items, Problem):
             return items
         return [self._item(item, call, index) for index, item in enumerate(items)]
@@ -100,7 +109,7 @@ class Decider:
             return document
         if not isinstance(document, dict):
             return from_faults([Fault("#", "must be an object")])
-        named = {"user": user} if tenant is None else {"user": user, "tenant": tenant}
+        named = _of_tenant({"user": user}, tenant)
         if strangers := sorted(document.keys() & {"user", "tenant", "event"}):
             return from_faults([Fault(pointer(strangers[0]), "is said by the address alone")])
         event = _convert({**document, **named}, RecipientUpdated, call)
@@ -110,10 +119,53 @@ class Decider:
             return from_faults(faults)
         return _of_recipient(event, event)
 
+    def member(
+        self, body: bytes, call: Call, name: str, user: str, tenant: str | None
+    ) -> Entry | Problem:
+        """Somebody is on a list."""
+        document = _document(body, call)
+        if isinstance(document, Problem):
+            return document
+        return self._member(document, call, _of_tenant({"list": name, "user": user}, tenant))
+
+    def members(
+        self, body: bytes, call: Call, name: str, tenant: str | None
+    ) -> list[Entry | Problem] | Problem:
+        """Up to 1,000 are, each judged by itself."""
+        document = _document(body, call)
+        if isinstance(document, Problem):
+            return document
+        items = _items(document, "members")
+        if isinstance(items, Problem):
+            return items
+        entries = [self._member(item, call, _of_tenant({"list": name}, tenant)) for item in items]
+        return [
+            within(f"members/{index}", entry) if isinstance(entry, Problem) else entry
+            for index, entry in enumerate(entries)
+        ]
+
+    def no_member(self, call: Call, name: str, user: str, tenant: str | None) -> Entry | Problem:
+        """Somebody is on a list no more."""
+        named = _of_tenant({"list": name, "user": user}, tenant)
+        entry = self._member({}, call, named)
+        return entry if isinstance(entry, Problem) else msgspec.structs.replace(entry, event=None)
+
+    def _member(self, document: object, call: Call, named: Mapping[str, str]) -> Entry | Problem:
+        if not isinstance(document, dict):
+            return from_faults([Fault("#", "must be an object")])
+        if strangers := sorted(document.keys() & {*named, "tenant", "list", "event"}):
+            return from_faults([Fault(pointer(strangers[0]), "is said by the address alone")])
+        event = _convert({**document, **named}, ListMemberUpdated, call)
+        if isinstance(event, Problem):
+            return event
+        if faults := member_faults(event):
+            return from_faults(faults)
+        key = list_member_key(event.tenant, event.list, event.user).decode()
+        return Entry(topic=LISTS, key=key, event=event)
+
     def no_profile(self, call: Call, user: str, tenant: str | None) -> Entry | Problem:
         """There is to be none any more."""
-        named = {"user": user} if tenant is None else {"user": user, "tenant": tenant}
-        event = _convert(named, RecipientUpdated, call)
+        event = _convert(_of_tenant({"user": user}, tenant), RecipientUpdated, call)
         if isinstance(event, Problem):
             return event
         if faults := profile_faults(event):
@@ -144,6 +196,10 @@ class Decider:
         return Entry(topic=requested(type.lane), key=key, event=event, id=id)
 
 
+def _of_tenant(named: Mapping[str, str], tenant: str | None) -> dict[str, str]:
+    return {**named} if tenant is None else {**named, "tenant": tenant}
+
+
 def _of_recipient(who: RecipientUpdated, event: RecipientUpdated | None) -> Entry:
     return Entry(topic=RECIPIENTS, key=recipient_key(who.tenant, who.user).decode(), event=event)
 
@@ -161,15 +217,15 @@ def _document(body: bytes, call: Call) -> object | Problem:
         return problem(400, f"The body is no JSON that all readers agree on: {error.detail}")
 
 
-def _items(document: object) -> Sequence[object] | Problem:
+def _items(document: object, name: str) -> Sequence[object] | Problem:
     if not isinstance(document, dict):
-        return from_faults([Fault("#", 'must be an object: {"notifications": [...]}')])
-    if strangers := sorted(document.keys() - {"notifications"}):
+        return from_faults([Fault("#", f'must be an object: {{"{name}": [...]}}')])
+    if strangers := sorted(document.keys() - {name}):
         return from_faults([Fault(pointer(strangers[0]), "is not a field of this request")])
-    items = document.get("notifications")
+    items = document.get(name)
     if not isinstance(items, list) or not 1 <= len(items) <= MAX_BATCH:
-        detail = f"must be a list of 1 to {MAX_BATCH} notifications"
-        return from_faults([Fault("#/notifications", detail)])
+        detail = f"must be a list of 1 to {MAX_BATCH} {name}"
+        return from_faults([Fault(f"#/{name}", detail)])
     return items
 
 

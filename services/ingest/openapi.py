@@ -40,10 +40,14 @@ def describe(catalogue: Catalogue, schemas: Mapping[TypeName, object], *, keyed:
             "/v1/notifications/batch": {"post": _batch()},
             "/v1/cancellations": {"post": _cancel()},
             "/v1/recipients/{user}": {"put": _put_profile(), "delete": _remove_profile()},
+            "/v1/lists/{list}/members": {"post": _put_members()},
+            "/v1/lists/{list}/members/{user}": {"put": _put_member(), "delete": _remove_member()},
         },
         "components": {
             "schemas": {
                 **_schemas(sorted(catalogue.types)),
+                "Member": _object({"to": _addresses()}, []),
+                "Members": _object({"members": _members()}, ["members"]),
                 "Recipient": _object(_profile(sorted(catalogue.categories)), []),
             }
         },
@@ -110,12 +114,56 @@ def _remove_profile() -> Json:
     }
 
 
+def _put_members() -> Json:
+    return {
+        "operationId": "putListMembers",
+        "summary": f"Up to {MAX_BATCH} are on a list",
+        "parameters": [_in_path("list", 128), *_of_whom()[1:]],
+        "requestBody": _body("Members"),
+        "responses": _responses(
+            {
+                "202": _answer("All appended to the log.", "BatchResult"),
+                "207": _answer("Some were; each result has its own status.", "BatchResult"),
+            }
+        ),
+    }
+
+
+def _put_member() -> Json:
+    return {
+        "operationId": "putListMember",
+        "summary": "Somebody is on a list",
+        "parameters": [_in_path("list", 128), *_of_whom()],
+        "requestBody": _body("Member"),
+        "responses": _responses({"202": _answer("Appended to the log.", "Cancelled")}),
+    }
+
+
+def _remove_member() -> Json:
+    return {
+        "operationId": "removeListMember",
+        "summary": "Somebody is on a list no more",
+        "parameters": [_in_path("list", 128), *_of_whom()],
+        "responses": _responses({"202": _answer("Appended to the log.", "Cancelled")}),
+    }
+
+
+def _members() -> Json:
+    user = _text("Who is on it.", 256, example="u1")
+    item = _object({"user": user, "to": _addresses()}, ["user"])
+    return {"type": "array", "items": item, "minItems": 1, "maxItems": MAX_BATCH}
+
+
+def _in_path(name: str, most: int) -> Json:
+    schema = {"type": "string", "minLength": 1, "maxLength": most}
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
 def _of_whom() -> list[Json]:
-    user = {"type": "string", "minLength": 1, "maxLength": 256}
     tenant = {"type": "string", "minLength": 1, "maxLength": 64}
     told = "The API key's own, unless given."
     return [
-        {"name": "user", "in": "path", "required": True, "schema": user},
+        _in_path("user", 256),
         {"name": "tenant", "in": "query", "description": told, "schema": tenant},
     ]
 
@@ -224,8 +272,17 @@ def _profile(categories: list[str]) -> Json:
 
 
 def _notification(types: list[TypeName]) -> Json:
+    addresses = _addresses()
+    to = {
+        **addresses,
+        "description": "Without it, as the user's profile says; or all who are on a list.",
+        "properties": {
+            **addresses["properties"],  # type: ignore[dict-item]
+            "list": _text("Instead of addresses.", 128, example="subscribers", nullable=True),
+        },
+    }
     return _whose(types) | {
-        "to": _addresses() | {"description": "Without it, as the user's profile says."},
+        "to": to,
         "data": {"type": "object", "description": "By the type's schema: see x-data-schemas."},
         "locale": _text("BCP 47, for the choice of a template.", example="en", nullable=True),
         "deadline": _text(

@@ -16,10 +16,9 @@ from services.core.groups import GROUPS, ROUTER
 from services.core.recipients import NOBODY, Known
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
 from services.core.steering import NO_STANDINGS, Standings
-from services.core.topics import RECIPIENTS
 from services.router.decide import Dead, Event, Moved, Output, Passed, Routed, route
 from services.router.following_health import HealthFollower
-from services.router.recipients.folding import ProfileFolding, profile_ends
+from services.router.recipients.folding import RecipientFolding, ends_of
 from services.router.recipients.lookup import RecipientLookup
 from services.runtime.bridge import Bridge, Stopped
 from services.runtime.catalogue import LoadedCatalogue
@@ -160,11 +159,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         )
         producer = LogProducer(settings.kafka, client_id="lastword-router")
         stack.push_async_callback(asyncio.to_thread, producer.close)
-        topic_id = log.ids[RECIPIENTS]
-        ends = partial(profile_ends, settings.kafka, topic_id)
-        lookup = RecipientLookup(ledger.book, bridge, topic_id, ends)
+        ends = partial(ends_of, settings.kafka)
+        lookup = RecipientLookup(ledger.book, bridge, log.ids, ends)
         router = Router(catalogues.loaded, codec, log.partitions, lookup)
-        profiles = ProfileFolding(settings.kafka, topic_id, codec, producer, ledger.book, bridge)
+        recipients = RecipientFolding(settings.kafka, log.ids, codec, producer, ledger, bridge)
         consumer = LogConsumer(
             settings.kafka, group=ROUTER, topics=GROUPS[ROUTER], topic_ids=log.ids
         )
@@ -179,7 +177,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
         threads = [
             loop.run_in_executor(pool, _stream, consumer, producer, router, halt),
-            loop.run_in_executor(pool, profiles.run),
+            loop.run_in_executor(pool, recipients.run),
         ]
         tasks = [
             asyncio.create_task(_follow(catalogues, router)),

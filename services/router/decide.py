@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.core.catalogue import Catalogue, Lane
 from services.core.errors import PoisonEvent
@@ -135,30 +136,43 @@ def _proposal(
     plan = _plan(read, catalogue, standings, known)
     deadline = _deadline(read, requested_at)
     quiet = _quiet(read, catalogue, known, requested_at, deadline)
-    return Routed(
-        topic=queued(type.lane),
-        event=NotificationRouted(
-            notification_id=read.id,
-            key=read.key,
-            tenant=event.tenant,
-            user=event.user,
-            type=type.name,
-            origin=record.origin,
-            requested_at=requested_at,
-            deadline=deadline,
-            not_before=event.send_at,
-            proposal=plan.proposal,
-            reason=plan.reason[:_MAX_REASON],
-            legs=plan.legs,
-            data=event.data,
-            locale=event.locale or known.of(event).locale,
-            catalogue=catalogue.version,
-            digest=digest_of(event),
-            category=type.category,
-            required=type.required,
-            caps=type.caps,
-            quiet=quiet,
-        ),
+    routed = NotificationRouted(
+        notification_id=read.id,
+        key=read.key,
+        tenant=event.tenant,
+        user=event.user,
+        type=type.name,
+        origin=record.origin,
+        requested_at=requested_at,
+        deadline=deadline,
+        not_before=event.send_at,
+        proposal=plan.proposal,
+        reason=plan.reason[:_MAX_REASON],
+        legs=plan.legs,
+        data=event.data,
+        locale=event.locale or known.of(event).locale,
+        catalogue=catalogue.version,
+        digest=digest_of(event),
+        category=type.category,
+        required=type.required,
+        caps=type.caps,
+        quiet=quiet,
+    )
+    if plan.proposal is Proposal.FAN_OUT:
+        routed = _to_list(routed, event)
+    return Routed(topic=queued(type.lane), event=routed)
+
+
+def _to_list(routed: NotificationRouted, event: NotificationRequested) -> NotificationRouted:
+    """With all that its members are asked for; each of them has their own nights."""
+    named = None if event.to is None else event.to.list
+    return replace(
+        routed,
+        list=named or "",
+        subject=event.subject,
+        time_zone=event.time_zone,
+        own_deadline=event.deadline,
+        quiet=(),
     )
 
 
@@ -203,6 +217,8 @@ def _plan(
 ) -> _Plan:
     """By the legs of the route that reach the recipient, in its order, but those not wanted."""
     event, type = read.event, read.type
+    if event.to is not None and event.to.list is not None:
+        return _Plan(Proposal.FAN_OUT, f"to all on {event.to.list}")
     to = event.to or known.of(event).to
     if to is None:
         return _Plan(Proposal.FAIL, "it has no address, and there is no profile with one")

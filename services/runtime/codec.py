@@ -19,6 +19,7 @@ from services.core.errors import PoisonEvent
 from services.core.events import (
     EVENTS,
     Event,
+    ListMemberUpdated,
     NotificationCancelled,
     NotificationRequested,
     RecipientUpdated,
@@ -32,7 +33,7 @@ __all__ = ["Codec", "Requested"]
 _E = TypeVar("_E", bound=Event)
 Requested: TypeAlias = NotificationRequested | NotificationCancelled
 #: what strangers write
-Opened: TypeAlias = Requested | RecipientUpdated
+Opened: TypeAlias = Requested | RecipientUpdated | ListMemberUpdated
 _O = TypeVar("_O", bound=Opened)
 
 #: what Avro's logical types carry as they are
@@ -44,6 +45,7 @@ _AFTER_ID = 5
 #: what may be written as JSON, by topic; of each the first is meant where none is named
 _REQUESTS: Sequence[type[Requested]] = (NotificationRequested, NotificationCancelled)
 _PROFILES: Sequence[type[RecipientUpdated]] = (RecipientUpdated,)
+_MEMBERS: Sequence[type[ListMemberUpdated]] = (ListMemberUpdated,)
 #: what msgspec's messages quote, and the part of that which is a name rather than a value
 _QUOTED = re.compile(r"`[^`]*`|'[^']*'")
 _NAME = re.compile(r"[`'][A-Za-z_$][\w.$\[\]| ]{0,60}[`']", re.ASCII)
@@ -110,6 +112,10 @@ class Codec:
     def decode_recipient(self, value: bytes) -> RecipientUpdated:
         """A value of the topic of profiles, as ``decode_requested``; ``not_a_profile``."""
         return self._open(value, _PROFILES, "not_a_profile")
+
+    def decode_member(self, value: bytes) -> ListMemberUpdated:
+        """A value of the topic of lists, as ``decode_requested``; ``not_a_member``."""
+        return self._open(value, _MEMBERS, "not_a_member")
 
     def _open(self, value: bytes, kinds: Sequence[type[_O]], otherwise: str) -> _O:
         """One of ``kinds`` as a stranger may write it; ``otherwise``: the cause where it is not."""
@@ -198,7 +204,7 @@ def _texts(event: Opened) -> Iterator[str]:
     """What of it goes into tables, but for JSON, which is looked through when it is read."""
     fields = [getattr(event, name) for name in event.__struct_fields__]
     to = getattr(event, "to", None)
-    fields += [] if to is None else [to.email, to.phone]
+    fields += [] if to is None else [to.email, to.phone, to.list]
     return (text for text in fields if isinstance(text, str))
 
 

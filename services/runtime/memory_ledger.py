@@ -30,6 +30,7 @@ from services.core.ledger import (
     Verdict,
     told_of,
 )
+from services.core.lists import FanOutAnswer, FanOutStep, Member, MemberChange
 from services.core.outcomes import OutcomeKind
 from services.core.quota import Quota
 from services.core.restoring import Life, LogPartition, Made, Past
@@ -152,6 +153,22 @@ class MemoryLedger:
 
     async def unpark(self, ids: Sequence[NotificationId]) -> None:
         self._parking.unpark(ids)
+
+    async def cursor(self, id: NotificationId) -> str | None:
+        row = self.rows.parked.get(id)
+        return None if row is None else row.cursor
+
+    async def members(self, tenant: str, list: str, after: str, most: int) -> Sequence[Member]:
+        return self.rows.members.after(tenant, list, after, most)
+
+    async def fan_out(self, step: FanOutStep) -> FanOutAnswer:
+        return self._parking.fan_out(step, self._decided_at())
+
+    async def fold_members(
+        self, changes: Sequence[MemberChange], offsets: Mapping[tuple[str, int], int]
+    ) -> None:
+        self.rows.members.fold(changes)
+        self.rows.recipients.fold((), offsets)
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
         """What reconciling says of unknown attempts; an answer each, in order."""

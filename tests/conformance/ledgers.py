@@ -29,6 +29,7 @@ from services.core.ledger import (
     Settlement,
     SweptLedger,
 )
+from services.core.lists import ListLedger
 from services.core.outcomes import Outcome, OutcomeKind
 from services.core.quota import Per, Quota
 from services.core.recipients import RecipientBook
@@ -89,7 +90,7 @@ class Hands:
         self.at += timedelta(seconds=seconds)
 
 
-class WholeLedger(SweptLedger, RestorableLedger, Protocol):
+class WholeLedger(SweptLedger, ListLedger, RestorableLedger, Protocol):
     """All that a ledger is asked by anybody."""
 
     @property
@@ -149,6 +150,7 @@ _TABLES = (
     "recipient_offsets",
     "suppressions",
     "had",
+    "list_members",
 )
 
 

@@ -76,7 +76,54 @@ def answered_early() -> None:
     LogProducer.publish_async = publish  # type: ignore[method-assign,assignment]
 
 
+def pages_twice() -> None:
+    """Each page of a list is asked for twice, as after a crash before the ledger has moved on.
+
+    This is no bug: nothing may follow from it.
+    """
+    from services.core.lists import Member
+    from services.dispatch.fan_out import FanningOut
+    from services.dispatch.pending import Candidate
+
+    page = FanningOut._page
+
+    async def twice(fanning: FanningOut, candidate: Candidate, after: str) -> Sequence[Member]:
+        await page(fanning, candidate, after)
+        return await page(fanning, candidate, after)
+
+    FanningOut._page = twice  # type: ignore[method-assign]
+
+
+def members_anew() -> None:
+    """And each time under ids of their own."""
+    from uuid import uuid4
+
+    from msgspec.structs import replace
+
+    from services.core.events import NotificationRequested, NotificationRouted
+    from services.core.identifiers import NotificationId
+    from services.core.lists import Member
+    from services.dispatch import fan_out
+
+    child_of = fan_out.child_of
+
+    def anew(routed: NotificationRouted, member: Member) -> NotificationRequested:
+        return replace(child_of(routed, member), id=NotificationId(uuid4()))
+
+    pages_twice()
+    fan_out.child_of = anew  # type: ignore[attr-defined]
+
+
 _waiting: list[asyncio.Task[None]] = []
 BUGS: Mapping[str, Callable[[], None]] = {
-    bug.__name__: bug for bug in (unmoved, swallowed, poison_stops, made_again, answered_early)
+    bug.__name__: bug
+    for bug in (
+        unmoved,
+        swallowed,
+        poison_stops,
+        made_again,
+        answered_early,
+        pages_twice,
+        members_anew,
+    )
 }

@@ -24,6 +24,7 @@ from services.core.ledger import (
     Unresolved,
     Verdict,
 )
+from services.core.lists import FanOutAnswer, FanOutStep, Member, MemberChange
 from services.core.record import Record
 from services.core.restoring import Life, LogPartition, Made, Past
 from services.core.topics import ATTEMPTS, RECEIPTS
@@ -294,6 +295,25 @@ class NetworkLedger:
 
     async def parked(self, ids: Sequence[NotificationId]) -> Sequence[Parked]:
         return await self._call(lambda: at_once(self._ledger.parked(ids)))
+
+    async def cursor(self, id: NotificationId) -> str | None:
+        return await self._call(lambda: at_once(self._ledger.cursor(id)))
+
+    async def members(self, tenant: str, list: str, after: str, most: int) -> Sequence[Member]:
+        return await self._call(lambda: at_once(self._ledger.members(tenant, list, after, most)))
+
+    async def fan_out(self, step: FanOutStep) -> FanOutAnswer:
+        def fan_out() -> FanOutAnswer:
+            answer = at_once(self._ledger.fan_out(step))
+            self._oracle.closed([] if answer.closing is None else [answer.closing])
+            return answer
+
+        return await self._call(fan_out)
+
+    async def fold_members(
+        self, changes: Sequence[MemberChange], offsets: Mapping[tuple[str, int], int]
+    ) -> None:
+        await self._call(lambda: at_once(self._ledger.fold_members(changes, offsets)))
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
         def resolve() -> Sequence[SettlementAnswer]:

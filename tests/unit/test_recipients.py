@@ -238,7 +238,7 @@ def test_a_key_that_says_another_than_the_value_is_dead() -> None:
 
 def test_an_address_that_is_none_is_dead() -> None:
     event = RecipientUpdated(user="ann", to=Addresses(email="nobody"))
-    with pytest.raises(PoisonEvent, match="invalid_profile: #/to/email"):
+    with pytest.raises(PoisonEvent, match="invalid_request: #/to/email"):
         read_profile(placed(b"default:ann"), event, PARTITIONS)
 
 

@@ -1,4 +1,4 @@
-"""Profiles, from their topic into the ledger.
+"""Profiles and the members of lists, from their topics into the ledger.
 
 The ledger keeps how far it is in the transaction of the rows, and an older record never takes the
 place of a newer one. So whoever reads again, or reads beside another, changes nothing.
@@ -6,13 +6,15 @@ place of a newer one. So whoever reads again, or reads beside another, changes n
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
+from typing import Protocol, TypeAlias
 
 from services.core.errors import PoisonEvent, Retryable
-from services.core.groups import PROFILES
-from services.core.recipients import ProfileChange, RecipientBook, Who
+from services.core.groups import GROUPS, PROFILES
+from services.core.lists import ListLedger, MemberChange
+from services.core.recipients import ProfileChange, RecipientBook
 from services.core.record import Record
-from services.core.topics import RECIPIENTS
-from services.router.recipients.reading import Elsewhere, read_profile
+from services.core.topics import LISTS
+from services.router.recipients.reading import Elsewhere, read_member, read_profile
 from services.runtime.bridge import Bridge, Stopped
 from services.runtime.codec import Codec
 from services.runtime.consumer import Partition, next_offsets
@@ -23,32 +25,41 @@ from services.runtime.placed_consumer import PlacedConsumer
 from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.stretches import StretchReader
 
-__all__ = ["ProfileFolding", "profile_ends"]
+__all__ = ["Folded", "RecipientFolding", "ends_of"]
 
+_TOPICS = GROUPS[PROFILES]
 _MOST = 2_000
 _WAIT_S = 0.2
 _AGAIN_S = 1.0
+_Change: TypeAlias = ProfileChange | MemberChange
 
 
-class ProfileFolding:
+class Folded(ListLedger, Protocol):
+    """The ledger, as far as recipients go."""
+
+    @property
+    def book(self) -> RecipientBook: ...
+
+
+class RecipientFolding:
     """One member of the group. ``run`` in a thread of its own."""
 
     def __init__(
         self,
         kafka: Mapping[str, str],
-        topic_id: str,
+        topic_ids: Mapping[str, str],
         codec: Codec,
         producer: LogProducer,
-        book: RecipientBook,
+        ledger: Folded,
         bridge: Bridge,
     ) -> None:
         self._kafka = kafka
-        self._topic_id = topic_id
+        self._topic_ids = {topic: topic_ids[topic] for topic in _TOPICS}
         self._codec = codec
         self._producer = producer
-        self._book = book
+        self._ledger = ledger
         self._bridge = bridge
-        self._partitions = 0
+        self._partitions: dict[str, int] = {}
         #: how far the ledger is, by partition
         self._done: dict[Partition, int] = {}
 
@@ -59,14 +70,15 @@ class ProfileFolding:
                 try:
                     self._read()
                 except Retryable as error:
-                    get_logger().warning("profiles_wait", cause=str(error))
+                    get_logger().warning("recipients_wait", cause=str(error))
                 self._bridge.rest(_AGAIN_S)
 
     def _read(self) -> None:
-        self._partitions = len(profile_ends(self._kafka, self._topic_id))
+        for topic, topic_id in self._topic_ids.items():
+            self._partitions[topic] = len(ends_of(self._kafka, topic, topic_id))
         consumer = _Tail(
             self._kafka,
-            self._topic_id,
+            self._topic_ids,
             lambda partitions: consumer.start_at(self._places(partitions)),
         )
         with closing(consumer):
@@ -80,13 +92,17 @@ class ProfileFolding:
 
     def _places(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """Where to read on, as the ledger says."""
-        done = self._bridge.ask(lambda: self._book.offsets(self._topic_id))
-        places = {(topic, number): done.get(number, 0) for topic, number in partitions}
+        book = self._ledger.book
+        done = {
+            topic: self._bridge.ask(lambda own=topic_id: book.offsets(own))  # type: ignore[misc]
+            for topic, topic_id in self._topic_ids.items()
+        }
+        places = {(topic, number): done[topic].get(number, 0) for topic, number in partitions}
         self._done |= places
         return places
 
     def _take(self, records: Sequence[Record], reached: Mapping[Partition, int]) -> None:
-        changes: dict[Who, ProfileChange] = {}
+        changes: dict[tuple[str, bytes], _Change] = {}
         others: list[OutRecord] = []
         for record in records:
             try:
@@ -98,17 +114,29 @@ class ProfileFolding:
             if isinstance(read, Elsewhere):
                 others.append(_moved(record, read))
             else:
-                changes[read.who] = read
+                changes[record.topic, record.key or b""] = read
         self._bridge.ask(lambda: _appended(self._producer, others))
-        offsets = {(self._topic_id, number): at for (_, number), at in reached.items()}
-        self._bridge.ask(lambda: self._book.fold(list(changes.values()), offsets))
+        offsets = {(self._topic_ids[topic], number): at for (topic, number), at in reached.items()}
+        self._bridge.ask(lambda: self._fold([*changes.values()], offsets))
         self._done |= reached
 
-    def _change(self, record: Record) -> ProfileChange | Elsewhere:
+    async def _fold(
+        self, changes: Sequence[_Change], offsets: Mapping[tuple[str, int], int]
+    ) -> None:
+        """Members first: the offsets move with what is folded last."""
+        if members := [change for change in changes if isinstance(change, MemberChange)]:
+            await self._ledger.fold_members(members, {})
+        profiles = [change for change in changes if isinstance(change, ProfileChange)]
+        await self._ledger.book.fold(profiles, offsets)
+
+    def _change(self, record: Record) -> _Change | Elsewhere:
         record.require_readable()
-        value = record.value
-        event = None if value is None else self._codec.decode_recipient(value)
-        return read_profile(record, event, self._partitions)
+        value, partitions = record.value, self._partitions[record.topic]
+        if record.topic == LISTS:
+            member = None if value is None else self._codec.decode_member(value)
+            return read_member(record, member, partitions)
+        profile = None if value is None else self._codec.decode_recipient(value)
+        return read_profile(record, profile, partitions)
 
 
 class _Tail(PlacedConsumer):
@@ -117,14 +145,14 @@ class _Tail(PlacedConsumer):
     def __init__(
         self,
         kafka: Mapping[str, str],
-        topic_id: str,
+        topic_ids: Mapping[str, str],
         assigned: Callable[[Sequence[Partition]], None],
     ) -> None:
         super().__init__(
             {**kafka, "enable.partition.eof": "true"},
             group=PROFILES,
-            topics=[RECIPIENTS],
-            topic_ids={RECIPIENTS: topic_id},
+            topics=list(topic_ids),
+            topic_ids=topic_ids,
             assigned=assigned,
         )
         self._ends: dict[Partition, int] = {}
@@ -143,18 +171,18 @@ async def _appended(producer: LogProducer, records: Sequence[OutRecord]) -> None
         await producer.publish_async(records)
 
 
-def profile_ends(kafka: Mapping[str, str], topic_id: str) -> dict[int, int]:
-    """The next offset to be written of each partition; raises ``Retryable``."""
-    with closing(StretchReader(kafka, {RECIPIENTS: topic_id})) as reader:
+def ends_of(kafka: Mapping[str, str], topic: str, topic_id: str) -> dict[int, int]:
+    """The next offset to be written of each of its partitions; raises ``Retryable``."""
+    with closing(StretchReader(kafka, {topic: topic_id})) as reader:
         return {number: end for (_, number), (_, end) in reader.bounds().items()}
 
 
 def _moved(record: Record, where: Elsewhere) -> OutRecord:
     MISPLACED.labels("partition").inc()
     return OutRecord(
-        topic=RECIPIENTS,
+        topic=record.topic,
         partition=where.partition,
-        key=record.key or b"",
+        key=record.key,
         value=record.value,
         headers=record.headers,
     )

@@ -138,7 +138,7 @@ class Judge:
 
     def _decision(self, routed: Routed) -> Decision:
         event = routed.event
-        if event.proposal is not Proposal.SEND:
+        if event.proposal not in (Proposal.SEND, Proposal.FAN_OUT):
             return Decision(
                 id=event.notification_id,
                 type=event.type,
@@ -160,6 +160,9 @@ class Judge:
         )
 
     def _cost(self, event: NotificationRouted) -> float:
+        if not event.legs:
+            # of a list each member is decided about for themselves
+            return 0.0
         leg = event.legs[0]
         account = self.catalogue.accounts[leg.accounts[0]]
         if leg.channel is not Channel.SMS:

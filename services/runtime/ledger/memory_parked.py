@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
+from services.core.events import CloseReason
 from services.core.identifiers import NotificationId
 from services.core.ledger import RESUMED_MS, Parked
+from services.core.lists import FanOutAnswer, FanOutStep
 from services.core.outcomes import OutcomeKind
 from services.core.restoring import LogPartition
-from services.runtime.ledger.memory_rows import ParkedRow, Rows
+from services.runtime.ledger.memory_rows import NotificationRow, ParkedRow, Rows
 
 __all__ = ["Parking"]
 
@@ -43,7 +45,9 @@ class Parking:
         for one in {one.id: one for one in reversed(named)}.values():
             known = self._rows.parked.get(one.id)
             kept = _moved(one if known is None else known.parked, one)
-            self._rows.parked[one.id] = ParkedRow(parked=kept, due_at=self._due_at(one, now))
+            place = known or ParkedRow(parked=kept, due_at=None)
+            place.parked, place.due_at = kept, self._due_at(one, now)
+            self._rows.parked[one.id] = place
 
     def restore(self, parked: Iterable[Parked], doubtful: Iterable[Parked], now: datetime) -> None:
         """What has no verdict yet; of what is doubtful, if an attempt was begun."""
@@ -69,6 +73,43 @@ class Parking:
         for _, _, row in due[:most]:
             row.due_at = now + _RESUMED
         return [row.parked for _, _, row in due[:most]]
+
+    def fan_out(self, step: FanOutStep, now: datetime) -> FanOutAnswer:
+        """Move on, by compare and set; or what it was closed as."""
+        self._rows.know([step.identity], now)
+        row = self._rows.notifications[step.identity.id]
+        if self._rows.conflict(row, step.identity) is not None:
+            return FanOutAnswer()
+        if row.closing is not None:
+            return FanOutAnswer(closing=row.closing)
+        parked = self._rows.parked.get(row.id)
+        moved = parked if parked is not None and parked.cursor == step.expected else None
+        stop = self._stop(row, now)
+        if moved is not None:
+            moved.cursor, moved.due_at = step.cursor, now + _RESUMED
+            moved.fanned += step.count
+        elif stop is None:
+            return FanOutAnswer()
+        if stop is not None:
+            reason, detail, winner = stop
+            if moved is not None and moved.fanned:
+                detail = f"{detail}; {moved.fanned} had been asked for"
+            self._rows.put(row, reason, detail, winner, now)
+        elif step.last and moved is not None:
+            self._rows.put(row, CloseReason.FANNED_OUT, f"to {moved.fanned}", None, now)
+        return FanOutAnswer(moved=moved is not None, closing=row.closing)
+
+    def _stop(
+        self, row: NotificationRow, now: datetime
+    ) -> tuple[CloseReason, str, NotificationId | None] | None:
+        key, cancelled = self._rows.keys[row.key], self._rows.cancelled(row)
+        if cancelled is not None:
+            return CloseReason.CANCELLED, cancelled, None
+        if row.version < key.floor:
+            return CloseReason.SUPERSEDED, "a newer one went first", key.floor_id
+        if row.deadline is not None and now >= row.deadline:
+            return CloseReason.EXPIRED, "its deadline came first", None
+        return None
 
     def parked(self, ids: Iterable[NotificationId]) -> list[Parked]:
         return [self._rows.parked[id].parked for id in sorted(set(ids)) if id in self._rows.parked]

@@ -22,6 +22,7 @@ from services.core.ledger import Attempt, Closing, Identity, Parked, Receipt, To
 from services.core.outcomes import MAYBE_TAKEN, Outcome, OutcomeKind
 from services.core.quota import Cells, Quota, Share
 from services.core.restoring import LogPartition
+from services.runtime.ledger.memory_members import Members
 from services.runtime.ledger.memory_receipts import Awaited, Receipts
 from services.runtime.ledger.memory_recipients import Recipients
 
@@ -117,6 +118,9 @@ class ParkedRow(Struct, kw_only=True):
     parked: Parked
     #: when it may go on; None while reconciling goes on
     due_at: datetime | None
+    #: of one to a list: up to whom it is fanned out, and to how many
+    cursor: str = ""
+    fanned: int = 0
 
 
 class Rows(Struct, kw_only=True):
@@ -138,6 +142,7 @@ class Rows(Struct, kw_only=True):
     parked: dict[NotificationId, ParkedRow] = field(default_factory=dict)
     receipts: Receipts = field(default_factory=Receipts)
     recipients: Recipients = field(default_factory=Recipients)
+    members: Members = field(default_factory=Members)
     sequence: int = 0
 
     def know_topics(self, topics: Mapping[str, str]) -> None:

@@ -45,6 +45,7 @@ from services.core.ledger import (
     Verdict,
     told_of,
 )
+from services.core.lists import FanOutAnswer, FanOutStep, Member, MemberChange
 from services.core.quota import CELL_US, LENGTH_US, Quota
 from services.core.restoring import Life, LogPartition, Made, Past, RestorableLedger
 from services.runtime.ledger.postgres_book import PostgresBook
@@ -194,6 +195,32 @@ class PostgresLedger:
 
     async def unpark(self, ids: Sequence[NotificationId]) -> None:
         await self._rows("unpark", int, _json(ids))
+
+    async def cursor(self, id: NotificationId) -> str | None:
+        rows = await self._rows("cursor_of", str, str(id))
+        return rows[0] if rows else None
+
+    async def members(self, tenant: str, list: str, after: str, most: int) -> Sequence[Member]:
+        return await self._rows("members", Member, tenant, list, after, most)
+
+    async def fan_out(self, step: FanOutStep) -> FanOutAnswer:
+        body = {**_builtins(step), "identity": self._version(step.identity)}
+        (answer,) = await self._rows("fan_out", FanOutAnswer, _json(body), RESUMED_MS)
+        return answer
+
+    async def fold_members(
+        self, changes: Sequence[MemberChange], offsets: Mapping[tuple[str, int], int]
+    ) -> None:
+        bodies = [
+            {
+                **_builtins(change),
+                "topic_id": change.origin.topic_id,
+                "offset": change.origin.offset,
+            }
+            for change in changes
+        ]
+        rows = [(topic_id, partition, next) for (topic_id, partition), next in offsets.items()]
+        await self._rows("fold_members", bool, _json(bodies), _json(rows))
 
     async def resolve(self, resolutions: Sequence[Resolution]) -> Sequence[SettlementAnswer]:
         """What reconciling says of unknown attempts; an answer each, in order."""

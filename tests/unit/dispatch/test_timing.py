@@ -9,7 +9,8 @@ import pytest
 
 from services.core.events import Channel
 from services.core.identifiers import AccountName, ClaimId, NotificationId, SupersessionKey
-from services.core.ledger import Attempt, ClaimAnswer, ClaimRequest, Ledger
+from services.core.ledger import Attempt, ClaimAnswer, ClaimRequest
+from services.core.lists import DispatchLedger
 from services.dispatch.timing import Timing
 from services.runtime.ledger.time import LedgerTime
 from tests.unit.dispatch.examples import START
@@ -70,7 +71,7 @@ def far(*ways: float) -> tuple[Timing, Far]:
     """A host to which nobody has told the ledger's time yet."""
     memory = Memory()
     ledger = Far(memory.clock, *ways)
-    memory.state.ledger = cast(Ledger, ledger)
+    memory.state.ledger = cast(DispatchLedger, ledger)
     memory.state.time = LedgerTime(memory.clock.boot)
     return Timing(memory.state), ledger
 

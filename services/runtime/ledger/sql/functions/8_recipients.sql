@@ -94,12 +94,16 @@ BEGIN
     DELETE FROM ledger.recipients t USING jsonb_array_elements(changes) c
     WHERE c -> 'profile' = 'null' AND t.tenant = c ->> 'tenant' AND t.usr = c ->> 'user'
       AND (t.topic_id <> c ->> 'topic_id' OR t."offset" < (c ->> 'offset')::bigint);
+    PERFORM ledger.move_profile_offsets(offsets);
+    RETURN true;
+END $$;
+
+CREATE OR REPLACE FUNCTION ledger.move_profile_offsets(offsets jsonb) RETURNS void LANGUAGE sql AS $$
     INSERT INTO ledger.recipient_offsets AS t (topic_id, partition, next)
     SELECT o ->> 0, (o ->> 1)::integer, (o ->> 2)::bigint FROM jsonb_array_elements(offsets) o
     ORDER BY 1, 2
     ON CONFLICT (topic_id, partition) DO UPDATE SET next = greatest(t.next, excluded.next);
-    RETURN true;
-END $$;
+$$;
 
 -- profile_offsets: [partition, next] of a topic.
 CREATE OR REPLACE FUNCTION ledger.profile_offsets(p_topic_id text) RETURNS SETOF jsonb
