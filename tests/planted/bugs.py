@@ -91,7 +91,7 @@ def pages_twice() -> None:
         await page(fanning, candidate, after)
         return await page(fanning, candidate, after)
 
-    FanningOut._page = twice  # type: ignore[method-assign]
+    FanningOut._page = twice  # type: ignore[method-assign,assignment]
 
 
 def members_anew() -> None:
@@ -102,10 +102,8 @@ def members_anew() -> None:
 
     from services.core.events import NotificationRequested, NotificationRouted
     from services.core.identifiers import NotificationId
-    from services.core.lists import Member
+    from services.core.lists import Member, child_of
     from services.dispatch import fan_out
-
-    child_of = fan_out.child_of
 
     def anew(routed: NotificationRouted, member: Member) -> NotificationRequested:
         return replace(child_of(routed, member), id=NotificationId(uuid4()))

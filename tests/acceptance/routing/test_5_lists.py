@@ -83,7 +83,7 @@ def _until_all_are_closed(engine: Engine, name: str, within_s: float) -> Counter
     with psycopg.connect(engine.up.endpoints.postgres, autocommit=True) as connection:
         while True:
             keys = [f"default:{name}-%"]
-            found = Counter(dict(connection.execute(query, keys).fetchall()))
+            found: Counter[str] = Counter(dict(connection.execute(query, keys).fetchall()))
             (left,) = connection.execute(unclosed, keys).fetchone() or (0,)
             # none is left, and none has come for a while
             if not left and found.total() == before:
