@@ -18,7 +18,7 @@ from tests.integration.stack import SHOP, Stack, running_stack
 from tests.simulation.planted import seek
 from tests.simulation.play import lives
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+on_the_stack = pytest.mark.asyncio(loop_scope="module")
 Figure = Callable[[str, object], None]
 
 _SEEDS = range(300)
@@ -80,6 +80,7 @@ def test_a_ledger_that_counts_nothing_fails_this_line(figure: Figure) -> None:
     assert noticed is not None
 
 
+@on_the_stack
 async def test_one_too_many_is_suppressed_and_says_why(stack: Stack, figure: Figure) -> None:
     sent, why = await asked(stack, "ann")
     figure(f"of {_ASKED} asked for at once, sent", sent)
@@ -88,6 +89,7 @@ async def test_one_too_many_is_suppressed_and_says_why(stack: Stack, figure: Fig
     assert (await asked(stack, "bob"))[0] == _MOST
 
 
+@on_the_stack
 async def test_without_the_cap_all_are_sent(stack: Stack, figure: Figure) -> None:
     """The control."""
     with psycopg.connect(stack.settings.postgres, autocommit=True) as connection:

@@ -20,7 +20,7 @@ from tests.integration.stack import Stack, running_stack
 from tests.simulation.planted import seek
 from tests.simulation.play import lives
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+on_the_stack = pytest.mark.asyncio(loop_scope="module")
 Figure = Callable[[str, object], None]
 
 _SEEDS = range(300)
@@ -99,6 +99,7 @@ def test_a_dispatch_that_does_not_ask_again_fails_this_line(figure: Figure, name
     assert noticed is not None
 
 
+@on_the_stack
 async def test_whoever_has_just_given_a_profile_is_told_where_it_says(stack: Stack) -> None:
     await said(stack, "ann", profile("ann"))
     id = await stack.request(user="ann", type="password_reset", data=RESET)
@@ -106,6 +107,7 @@ async def test_whoever_has_just_given_a_profile_is_told_where_it_says(stack: Sta
     assert [entry.to for entry in sent(stack, id)] == ["ann@example.test"]
 
 
+@on_the_stack
 async def test_what_is_not_wanted_is_suppressed_and_says_so_and_all_else_is_sent(
     stack: Stack, figure: Figure
 ) -> None:
@@ -119,12 +121,14 @@ async def test_what_is_not_wanted_is_suppressed_and_says_so_and_all_else_is_sent
     assert sent(stack, offer) == []
 
 
+@on_the_stack
 async def test_who_opts_out_while_it_waits_is_not_told(stack: Stack, figure: Figure) -> None:
     id = await left_while_it_waited(stack, "cid")
     figure("opted out while it waited: sent", len(sent(stack, id)))
     assert sent(stack, id) == []
 
 
+@on_the_stack
 async def test_a_dispatch_that_does_not_ask_again_tells_them(
     stack: Stack, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +139,7 @@ async def test_a_dispatch_that_does_not_ask_again_tells_them(
     assert len(sent(stack, id)) == 1
 
 
+@on_the_stack
 async def test_an_address_that_bounced_is_written_to_no_more_until_it_is_lifted(
     stack: Stack, figure: Figure
 ) -> None:
@@ -158,6 +163,7 @@ async def test_an_address_that_bounced_is_written_to_no_more_until_it_is_lifted(
     assert [entry.notification_id for entry in sent(stack, first, second, third)] == [first, third]
 
 
+@on_the_stack
 async def test_who_has_no_profile_and_no_address_is_not_waited_for(stack: Stack) -> None:
     id = await stack.request(user="nobody", type="password_reset", data=RESET)
     delivery = await stack.until(id, "failed")

@@ -22,7 +22,7 @@ from tests.integration.stack import SHOP, Stack, running_stack
 from tests.simulation.planted import seek
 from tests.simulation.play import lives
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+on_the_stack = pytest.mark.asyncio(loop_scope="module")
 Figure = Callable[[str, object], None]
 
 _SEEDS = range(300)
@@ -95,6 +95,7 @@ def test_a_ledger_that_does_not_look_fails_this_line(figure: Figure) -> None:
     assert noticed is not None
 
 
+@on_the_stack
 async def test_at_night_it_waits_and_in_the_morning_it_is_sent_once(
     night: Night, figure: Figure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
