@@ -196,11 +196,15 @@ class LaneReader:
         self._state.table.forget(partitions, but_out=True)
         finished = await self._engine.idle(_LET_FINISH_S, partitions)
         last = self._state.offsets.last_of(partitions)
-        await self.lost(partitions)
+        self._let_go(partitions)
         get_logger().info("partitions_revoked", count=len(partitions), finished=finished)
         return last
 
     async def lost(self, partitions: Sequence[Partition]) -> None:
+        self._let_go(partitions)
+        get_logger().warning("partitions_lost", count=len(partitions))
+
+    def _let_go(self, partitions: Sequence[Partition]) -> None:
         self._state.ours.difference_update(partitions)
         self._catching_up.forget(partitions)
         self._state.table.forget(partitions)

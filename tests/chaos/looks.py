@@ -108,7 +108,8 @@ def owned(dispatch: Instance) -> int:
     def count(event: str) -> int:
         return sum(int(str(line["count"])) for line in dispatch.logged(event))
 
-    return count("partitions_assigned") - count("partitions_revoked")
+    gone = count("partitions_revoked") + count("partitions_lost")
+    return count("partitions_assigned") - gone
 
 
 def sent_bytes(dispatch: Instance) -> int:

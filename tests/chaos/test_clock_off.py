@@ -77,7 +77,7 @@ def _assert_expired_in_time(house: House, id: str) -> None:
     first, *_ = starts(house, id)
     assert closed.reason is CloseReason.EXPIRED
     # the first attempt came after the request, and a claim has to have a second to the deadline
-    assert _DEADLINE - timedelta(seconds=2) <= closed.at - first.at < _DEADLINE + _SOON
+    assert _DEADLINE - _SOON / 2 <= closed.at - first.at < _DEADLINE + _SOON
 
 
 def _faked(off: str) -> Mapping[str, str]:

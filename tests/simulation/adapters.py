@@ -387,4 +387,10 @@ class NetworkLedger:
             self._oracle.settled(self._ledger.attempts(), [])
             return result
 
-        return await self._network.call(self._host, LEDGER, watched)
+        try:
+            return await self._network.call(self._host, LEDGER, watched)
+        except Unconfirmed:
+            raise
+        except Retryable:
+            self._oracle.unanswered()
+            raise

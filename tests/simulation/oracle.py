@@ -76,6 +76,8 @@ Version = tuple[int, int]
 #: what the ledger and a sender's clock may differ by, and a claim's least time left
 _SLACK_S = 0.3
 _LONG_LEASE_S = 4.0
+#: answers that may be lost while a claim is under way, and it is settled all the same
+_FEW = 3
 #: times are whole microseconds
 _TICK_S = 2e-6
 _REFUSALS = tuple(kind for kind, rule in OUTCOMES.items() if rule.taken is False)
@@ -160,6 +162,8 @@ class Oracle(Watch):
         self.deadly = False
         #: how often each claim was asked for
         self._questions: Counter[object] = Counter()
+        #: when calls of the ledger came to nothing
+        self._unanswered: list[float] = []
         self.asked: dict[NotificationId, Asked] = {}
         self.by_key: dict[str, list[Asked]] = defaultdict(list)
         #: what will never be understood, under the id of its record's own
@@ -378,6 +382,10 @@ class Oracle(Watch):
                 self.say(f"{host} closes {asked}: {held}")
         self.closed([closing for closing in closings if closing is not None])
 
+    def unanswered(self) -> None:
+        """Somebody has waited for the ledger in vain."""
+        self._unanswered.append(self._now())
+
     def claimed(self, answers: Sequence[ClaimAnswer], timeouts: Sequence[int]) -> None:
         """It committed a batch of claims."""
         for answer, timeout_ms in zip(answers, timeouts, strict=True):
@@ -573,18 +581,25 @@ class Oracle(Watch):
             deadline = self.asked[attempt.id].deadline if attempt.id in self.asked else inf
             shot.awaits_until = min(_seconds(attempt.awaits_until), deadline)
         self.counts[f"settled {attempt.outcome}"] += 1
-        if shot.outcome is OutcomeKind.UNKNOWN and self._had_time(shot):
+        if shot.outcome is OutcomeKind.UNKNOWN and self._had_time(shot, attempt.attempt):
             self.blame("§5", f"{name} is unknown, and was never begun by whoever lives")
         if shot.outcome is OutcomeKind.ACCEPTED and not shot.taken:
             self.blame("I2", f"{name} is held accepted, and was not taken")
         if shot.outcome in _REFUSALS and shot.may_be_taken:
             self.blame("I2", f"{name} is held {shot.outcome}, and may have been taken")
 
-    def _had_time(self, shot: Shot) -> bool:
-        """Its maker lived, had lost one answer at the most, and a whole lease to ask again."""
+    def _had_time(self, shot: Shot, number: int) -> bool:
+        """Its maker lived, had lost one answer at the most, and a whole lease to ask again.
+
+        Once it has published the start it has to settle the claim: for that the log must have taken
+        the start while there was time, and the ledger must answer.
+        """
         leased = shot.send_by - shot.granted_at > _LONG_LEASE_S
         asked = self._questions[shot.claim] <= 2
-        return shot.written_at is None and leased and asked and not self.deadly
+        at = self.started.get((shot.id, number))
+        lost = sum(shot.granted_at < lost_at < shot.over_at for lost_at in self._unanswered)
+        could = at is None or (at < shot.send_by - _LONG_LEASE_S / 2 and lost < _FEW)
+        return shot.written_at is None and leased and asked and could and not self.deadly
 
     # -- what is reconciled -----------------------------------------------------------------------
 
