@@ -43,6 +43,7 @@ BLOCKS = {
     (CATALOGUE, "category"): _fields("RawCategory"),
     (CATALOGUE, "cap"): _fields("RawCap"),
     (CATALOGUE, "quiet"): _fields("RawQuietHours"),
+    (CATALOGUE, "digest"): _fields("RawDigest"),
     (CATALOGUE, "leg"): _fields("RawLeg"),
 }
 

@@ -78,6 +78,8 @@ class NotificationRequested(
     send_at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     #: where they live, an IANA name, for quiet hours; None: as the profile says, or the catalogue
     time_zone: str | None = None
+    #: made by Lastword alone: it is a digest, of so many items
+    merges: int = 0
 
 
 class NotificationCancelled(

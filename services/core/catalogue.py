@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import msgspec
 
-from services.core.events import Cap, Channel, Success
+from services.core.events import Cap, Channel, Collecting, Success
 from services.core.identifiers import (
     AccountName,
     NotificationId,
@@ -130,6 +130,8 @@ class NotificationType(msgspec.Struct, frozen=True, kw_only=True):
     caps: tuple[Cap, ...] = ()
     #: at these times of day it waits; None: it never does
     quiet_hours: QuietHours | None = None
+    #: what is asked for are items of a digest; None: each is sent by itself
+    digest: Collecting | None = None
 
     def key_of(
         self, tenant: str, user: str, subject: str | None, notification: NotificationId

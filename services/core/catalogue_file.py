@@ -23,7 +23,7 @@ from services.core.catalogue import (
     WhenUnknown,
 )
 from services.core.errors import Misconfigured
-from services.core.events import Cap, Channel, Success
+from services.core.events import Cap, Channel, Collecting, Success
 from services.core.identifiers import AccountName, TypeName
 from services.core.quiet import QuietHours
 from services.core.quota import LENGTH_US, Per, Quota
@@ -79,6 +79,13 @@ class RawCap(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per: str
 
 
+class RawDigest(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is in a ``digest``."""
+
+    window: str
+    most: int = 100
+
+
 class RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in ``[types.<name>]``."""
 
@@ -90,6 +97,7 @@ class RawType(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     category: str | None = None
     throttle: RawCap | None = None
     quiet_hours: str | None = None
+    digest: RawDigest | None = None
 
 
 class RawQuietHours(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,6 +124,8 @@ class RawCatalogue(_Raw, frozen=True, kw_only=True, forbid_unknown_fields=True):
     time_zone: str = "UTC"
 
 
+_MOST_ITEMS = 1_000
+_LONGEST_WINDOW_MS = 7 * 86_400_000
 #: less than what the ledger remembers
 _LONGEST_CAP_MS = 14 * 86_400_000
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -264,11 +274,26 @@ def _type(
         category=raw.category or name,
         required=raw.category is not None and categories[raw.category].required,
         caps=tuple(_caps(name, raw, categories, scale)),
+        digest=_digest(raw, f"types.{name}", scale),
         route=tuple(
             _leg(leg, f"{where}.route[{index}]", accounts, scale)
             for index, leg in enumerate(raw.route)
         ),
     )
+
+
+def _digest(raw: RawType, where: str, scale: _Scale) -> Collecting | None:
+    if raw.digest is None:
+        return None
+    if raw.supersede is not Supersede.NEVER:
+        detail = 'each item counts, so write supersede = "never"'
+        raise Misconfigured(f"{where}.digest: {detail}")
+    if not 1 <= raw.digest.most <= _MOST_ITEMS:
+        raise Misconfigured(f"{where}.digest.most: 1 to {_MOST_ITEMS}")
+    if parse_duration_ms(raw.digest.window, where=f"{where}.digest.window") > _LONGEST_WINDOW_MS:
+        raise Misconfigured(f"{where}.digest.window: at most 7 days")
+    window_ms = scale.ms(raw.digest.window, f"{where}.digest.window")
+    return Collecting(window_ms=window_ms, most=raw.digest.most)
 
 
 def _quiet_hours(name: str, raw: RawQuietHours) -> QuietHours:

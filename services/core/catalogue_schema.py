@@ -10,7 +10,16 @@ __all__ = ["catalogue_schema"]
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _DURATION = "A duration: 90s, 15m, 1h30m."
-_DURATIONS = ("timeout", "settling", "jitter", "deadline", "give_up_after", "within", "per")
+_DURATIONS = (
+    "timeout",
+    "settling",
+    "jitter",
+    "deadline",
+    "give_up_after",
+    "within",
+    "per",
+    "window",
+)
 #: what each field means, by its table
 _WORDS: dict[str, dict[str, str]] = {
     "RawCatalogue": {
@@ -19,6 +28,10 @@ _WORDS: dict[str, dict[str, str]] = {
         "categories": "What recipients may have preferences about, by name.",
         "quiet_hours": "Times of day at which types that name them wait, by name.",
         "time_zone": "Of those of whom nobody says where they live: an IANA name.",
+    },
+    "RawDigest": {
+        "window": "Its items are collected for so long, from the first one on; a week at the most.",
+        "most": "With so many it is sent at once.",
     },
     "RawQuietHours": {
         "from": "A time of day where the recipient lives: 22:00.",
@@ -57,6 +70,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "route": "The ways to reach somebody, one after the other.",
         "supersede": "latest: a newer one of the key takes the place of one that waits.",
         "when_unknown": "What becomes of an attempt that nobody can find: held, or repeated.",
+        "digest": "What is asked for in a while becomes one notification, with all of its items.",
         "quiet_hours": "At these times of day, where the recipient lives, it waits.",
         "throttle": "How many of it somebody gets in any such time; what is more is suppressed.",
         "category": "What recipients may not want; by default the type is one of its own.",

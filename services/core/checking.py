@@ -58,7 +58,7 @@ def check(
 ) -> list[Problem]:
     """Every problem; what depends on the vendors only where ``providers`` are given."""
     problems = [*_types(catalogue, schemas, sources), *_strays(catalogue, schemas, sources)]
-    problems += [*_templates(schemas, sources)]
+    problems += [*_templates(catalogue, schemas, sources)]
     if providers is not None:
         problems += [*_accounts(catalogue, providers), *_legs(catalogue, providers)]
     return problems
@@ -144,11 +144,19 @@ def _stray(where: str) -> Problem:
     return Problem(where, f"{_FILE} has no such type", is_error=False)
 
 
-def _templates(schemas: Schemas, sources: Sources) -> Iterator[Problem]:
+def _given(catalogue: Catalogue, schemas: Schemas, name: TypeName) -> object:
+    """The schema of what the templates of a type are given."""
+    type = catalogue.types.get(name)
+    if type is None or type.digest is None:
+        return schemas.get(name)
+    return {"required": ["items", "count"], "properties": {"items": {}, "count": {}}}
+
+
+def _templates(catalogue: Catalogue, schemas: Schemas, sources: Sources) -> Iterator[Problem]:
     for name, text in sources.items():
         try:
             Templates({name: text})
-            yield from _variables(name, text, schemas.get(name.type))
+            yield from _variables(name, text, _given(catalogue, schemas, name.type))
         except Misconfigured as error:
             where, _, detail = str(error).partition(": ")
             yield Problem(where, detail)

@@ -36,6 +36,7 @@ __all__ = [
     "Cap",
     "Channel",
     "CloseReason",
+    "Collecting",
     "DeliveryState",
     "Event",
     "HealthSlice",
@@ -115,6 +116,8 @@ class Proposal(StrEnum):
     FAIL = "fail"
     #: each who is on its list is asked for themselves
     FAN_OUT = "fan_out"
+    #: it is an item of a digest
+    COLLECT = "collect"
     DEAD_LETTER = "dead_letter"
 
 
@@ -128,6 +131,15 @@ class Cap(Struct, frozen=True, kw_only=True):
     per_ms: int
     #: what the one too many is told by
     words: str
+
+
+class Collecting(Struct, frozen=True, kw_only=True):
+    """How a type collects the items of a digest."""
+
+    #: from the first item on, in milliseconds
+    window_ms: int
+    #: with so many, the end of the window is not waited for
+    most: int
 
 
 class Span(Struct, frozen=True, kw_only=True):
@@ -188,6 +200,9 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     time_zone: str | None = None
     #: its own, where it has one
     own_deadline: datetime | None = None
+    #: of an item of a digest: how it is collected, and where it was asked to go
+    collecting: Collecting | None = None
+    to: Addresses | None = None
 
 
 class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):

@@ -407,7 +407,7 @@ def parked_of(
     until = routed.not_before or (routed.requested_at if routed.quiet else None)
     if at is not None:
         until = waits_until(routed, at)
-    if routed.proposal is Proposal.FAN_OUT:
+    if routed.proposal in (Proposal.FAN_OUT, Proposal.COLLECT):
         until = until or at or routed.requested_at
     return Parked(
         id=routed.notification_id,

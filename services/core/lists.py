@@ -13,10 +13,9 @@ from msgspec import Struct
 from services.core.catalogue import NotificationType
 from services.core.events import Addresses, NotificationRequested, NotificationRouted
 from services.core.identifiers import NotificationId, Origin, SupersessionKey
-from services.core.ledger import Closing, Identity, Ledger
+from services.core.ledger import Closing, Identity
 
 __all__ = [
-    "DispatchLedger",
     "FanOutAnswer",
     "FanOutStep",
     "ListLedger",
@@ -84,10 +83,6 @@ class ListLedger(Protocol):
     ) -> None:
         """As ``RecipientBook.fold``, one change for each member."""
         ...
-
-
-class DispatchLedger(Ledger, ListLedger, Protocol):
-    """All that dispatch asks."""
 
 
 def child_of(routed: NotificationRouted, member: Member) -> NotificationRequested:

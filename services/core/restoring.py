@@ -29,6 +29,8 @@ from services.core.identifiers import Origin, SupersessionKey
 from services.core.ledger import LONGEST_LEASE_MS, Cancellation, Parked, parked_of
 from services.core.record import ORIGIN_HEADER, Record
 
+#: what waits in the ledger whatever becomes of it
+_PUT_AWAY = (Proposal.FAN_OUT, Proposal.COLLECT)
 __all__ = [
     "QUIET_MS",
     "Life",
@@ -176,7 +178,7 @@ def past_of(
                 past.cancellations.extend(_cancellations(record, event))
             case NotificationRouted():
                 is_done = record.offset < done.get(_place(record), 0)
-                may_wait = event.not_before or event.quiet or event.proposal is Proposal.FAN_OUT
+                may_wait = event.not_before or event.quiet or event.proposal in _PUT_AWAY
                 waits = past.parked if is_done or may_wait else past.doubtful
                 waits.append(parked_of(event, *_place(record), record.value or b""))
             case _:

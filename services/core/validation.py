@@ -4,7 +4,7 @@ Each fault has a JSON pointer into the request and says what to do, without hold
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from math import isfinite
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from services.core.addresses import email_fault, phone_fault, unclean
 from services.core.catalogue import Catalogue, NotificationType, Supersede
+from services.core.digests import data_of
 from services.core.events import (
     Addresses,
     Channel,
@@ -88,7 +89,7 @@ class Rules:
             found = ways(type, request.to, self._catalogue.accounts)
             channels = {way.leg.channel: None for way in found}
             faults += [] if found else [_unreachable(type, request.to)]
-        data = [*self._data(type, request.data)]
+        data = [*self._data(type, request)]
         # a template can only be asked for its values once they are known to be of the right kind
         return faults + (data or [*self._texts(type, channels, request)])
 
@@ -139,20 +140,21 @@ class Rules:
             faults.append(Fault("#/id", detail))
         return faults
 
-    def _data(self, type: NotificationType, data: Mapping[str, object]) -> Iterator[Fault]:
-        unfit = _unfit(data)
+    def _data(self, type: NotificationType, request: NotificationRequested) -> Iterator[Fault]:
+        unfit = _unfit(request.data)
         if unfit:
             yield Fault("#/data", unfit)
             return
-        for error in self._schemas[type.name].iter_errors(data):
-            yield _schema_fault(error)
+        for item in _items_of(type, request):
+            for error in self._schemas[type.name].iter_errors(item):
+                yield _schema_fault(error)
 
     def _texts(
         self, type: NotificationType, channels: Iterable[Channel], request: NotificationRequested
     ) -> Iterator[Fault]:
         for channel in channels:
             try:
-                self._templates.render(type.name, channel, request.locale, request.data)
+                self._templates.render(type.name, channel, request.locale, _told(type, request))
             except RenderError as error:
                 yield Fault(error.pointer, error.detail)
 
@@ -166,6 +168,17 @@ def profile_faults(profile: RecipientUpdated) -> list[Fault]:
 def member_faults(member: ListMemberUpdated) -> list[Fault]:
     """What is wrong with a member of a list."""
     return [*_who(member), *_list("#/list", member.list), *_own_addresses(member.to)]
+
+
+def _items_of(type: NotificationType, request: NotificationRequested) -> Sequence[object]:
+    """What the type's schema is of: of a digest, each of its items."""
+    items = request.data.get("items")
+    return items if type.digest and request.merges and isinstance(items, list) else [request.data]
+
+
+def _told(type: NotificationType, request: NotificationRequested) -> Mapping[str, object]:
+    """What the templates are given: of an item, a digest of it alone."""
+    return data_of([request.data]) if type.digest and not request.merges else request.data
 
 
 def compile_schema(schema: object) -> jsonschema_rs.Draft202012Validator:

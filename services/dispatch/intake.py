@@ -7,6 +7,7 @@ from services.core.catalogue import Lane
 from services.core.events import CloseReason, NotificationRouted, Proposal
 from services.core.identifiers import Origin
 from services.dispatch.closes import Closes
+from services.dispatch.digesting import Digesting
 from services.dispatch.fan_out import FanningOut
 from services.dispatch.offsets import Place
 from services.dispatch.pending import Candidate, Version
@@ -29,6 +30,7 @@ class Intake:
         state: DispatchState,
         closes: Closes,
         fanning_out: FanningOut,
+        digesting: Digesting,
         version_of: Callable[[Origin], Version],
         spawn: Callable[[Coroutine[None, None, None]], None],
     ) -> None:
@@ -36,6 +38,7 @@ class Intake:
         self._state = state
         self._closes = closes
         self._fanning_out = fanning_out
+        self._digesting = digesting
         self.version_of = version_of
         self._spawn = spawn
         self._to_close: dict[tuple[CloseReason, str], list[Candidate]] = defaultdict(list)
@@ -47,6 +50,8 @@ class Intake:
         candidate = Candidate(routed, self.version_of(routed.origin), lane, place)
         if routed.proposal is Proposal.FAN_OUT:
             self._fanning_out.take(candidate)
+        elif routed.proposal is Proposal.COLLECT:
+            self._digesting.take(candidate)
         elif routed.proposal is Proposal.SEND:
             spare = self._state.table.absorb(candidate, self._state.now())
             self._state.offsets.finish(spare)

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct
 
 from services.core.catalogue import Lane, quotas_of
+from services.core.digests import DispatchLedger
 from services.core.identifiers import AccountName, Origin
-from services.core.lists import DispatchLedger
 from services.core.ports import Access, Provider
 from services.dispatch.accounts import Accounts
 from services.dispatch.claims import Claims
 from services.dispatch.closes import Closes
+from services.dispatch.digesting import Digesting
 from services.dispatch.engine import Engine
 from services.dispatch.fan_out import FanningOut
 from services.dispatch.intake import Intake
@@ -95,7 +96,10 @@ class Dispatch:
         self._engine = Engine(state, claims, sends, closes, parking, accounts)
         self._timekeeping = Timekeeping(state, self._engine)
         fanning_out = FanningOut(state, closes, loaded.catalogue.types, self._engine.spawn)
-        intake = Intake(state, closes, fanning_out, outside.version_of, self._engine.spawn)
+        digesting = Digesting(state, closes, loaded.catalogue.types, self._engine.spawn)
+        intake = Intake(
+            state, closes, fanning_out, digesting, outside.version_of, self._engine.spawn
+        )
         self._resuming = Resuming(state, codec, intake)
         self._readers = [
             LaneReader(

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
+from services.core.digests import DispatchLedger
 from services.core.errors import Retryable
 from services.core.identifiers import NotificationId
-from services.core.lists import DispatchLedger
 from services.dispatch.accounts import Accounts
 from services.dispatch.jitter import Jitters
 from services.dispatch.log import AttemptLog

@@ -181,6 +181,8 @@ class Decider:
         if isinstance(event, Problem):
             return event
         faults = self._rules.validate_request(event)
+        if event.merges:
+            faults.append(Fault("#/merges", "is made by Lastword alone: leave it out"))
         if faults := [*faults, *self._rules.time_faults(event, call.at)]:
             return from_faults(faults)
         name = call.idempotency_key or str(call.seed)

@@ -160,6 +160,11 @@ def _proposal(
     )
     if plan.proposal is Proposal.FAN_OUT:
         routed = _to_list(routed, event)
+    if plan.proposal is Proposal.COLLECT:
+        zone = event.time_zone
+        routed = replace(
+            routed, collecting=type.digest, to=event.to, time_zone=zone, locale=event.locale
+        )
     return Routed(topic=queued(type.lane), event=routed)
 
 
@@ -219,6 +224,8 @@ def _plan(
     event, type = read.event, read.type
     if event.to is not None and event.to.list is not None:
         return _Plan(Proposal.FAN_OUT, f"to all on {event.to.list}")
+    if type.digest is not None and not event.merges:
+        return _Plan(Proposal.COLLECT, "an item of a digest")
     to = event.to or known.of(event).to
     if to is None:
         return _Plan(Proposal.FAIL, "it has no address, and there is no profile with one")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 
+from services.core.digests import Collected, MergeAnswer
 from services.core.identifiers import AccountName, NotificationId, Origin
 from services.core.ledger import (
     GRACE_MS,
@@ -35,6 +36,7 @@ from services.core.outcomes import OutcomeKind
 from services.core.quota import Quota
 from services.core.restoring import Life, LogPartition, Made, Past
 from services.runtime.ledger.memory_claims import Claiming
+from services.runtime.ledger.memory_digests import Digesting
 from services.runtime.ledger.memory_ends import Ending
 from services.runtime.ledger.memory_parked import Parking
 from services.runtime.ledger.memory_past import Restoring
@@ -83,6 +85,7 @@ class MemoryLedger:
         )
         self._ending = Ending(rows)
         self._parking = Parking(rows)
+        self._digesting = Digesting(rows, self._parking)
         self._restoring = Restoring(rows, self._quotas)
 
     def snapshot(self) -> Rows:
@@ -153,6 +156,12 @@ class MemoryLedger:
 
     async def unpark(self, ids: Sequence[NotificationId]) -> None:
         self._parking.unpark(ids)
+
+    async def collect(self, items: Sequence[Collected]) -> Sequence[bool]:
+        return self._digesting.collect(items, self._decided_at())
+
+    async def merge(self, id: NotificationId) -> MergeAnswer:
+        return self._digesting.merge(id, self._decided_at())
 
     async def cursor(self, id: NotificationId) -> str | None:
         row = self.rows.parked.get(id)
@@ -243,6 +252,8 @@ class MemoryLedger:
         for name in idle[:most]:
             del keys[name]
         self.rows.recipients.forget(before)
+        kept = self.rows.digests.items()
+        self.rows.digests = {id: (at, said) for id, (at, said) in kept if at >= before}
         old = self.rows.receipts.purge(before, most)
         return len(ended[:most]) + len(idle[:most]) + old
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import psycopg
 
+from services.core.digests import DigestLedger
 from services.core.events import Channel, CloseReason, Success
 from services.core.identifiers import (
     AccountName,
@@ -90,7 +91,7 @@ class Hands:
         self.at += timedelta(seconds=seconds)
 
 
-class WholeLedger(SweptLedger, ListLedger, RestorableLedger, Protocol):
+class WholeLedger(SweptLedger, ListLedger, DigestLedger, RestorableLedger, Protocol):
     """All that a ledger is asked by anybody."""
 
     @property
@@ -151,6 +152,7 @@ _TABLES = (
     "suppressions",
     "had",
     "list_members",
+    "digests",
 )
 
 

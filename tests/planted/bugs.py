@@ -112,6 +112,41 @@ def members_anew() -> None:
     fan_out.child_of = anew  # type: ignore[attr-defined]
 
 
+def digests_twice() -> None:
+    """Each digest is asked for twice, as after a crash before that was told.
+
+    This is no bug: nothing may follow from it.
+    """
+    from services.dispatch.digesting import Digesting
+    from services.dispatch.pending import Candidate
+
+    merge = Digesting._merge
+
+    async def twice(digesting: Digesting, candidate: Candidate) -> None:
+        await merge(digesting, candidate)
+        await merge(digesting, candidate)
+
+    Digesting._merge = twice  # type: ignore[method-assign,assignment]
+
+
+def digests_anew() -> None:
+    """And each time under an id of its own."""
+    from uuid import uuid4
+
+    from msgspec.structs import replace
+
+    from services.core.digests import request_of
+    from services.core.events import NotificationRequested
+    from services.core.identifiers import NotificationId
+    from services.dispatch import digesting
+
+    def anew(answer: Mapping[str, object]) -> NotificationRequested:
+        return replace(request_of(answer), id=NotificationId(uuid4()))
+
+    digests_twice()
+    digesting.request_of = anew  # type: ignore[attr-defined]
+
+
 _waiting: list[asyncio.Task[None]] = []
 BUGS: Mapping[str, Callable[[], None]] = {
     bug.__name__: bug
@@ -123,5 +158,7 @@ BUGS: Mapping[str, Callable[[], None]] = {
         answered_early,
         pages_twice,
         members_anew,
+        digests_twice,
+        digests_anew,
     )
 }

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from services.core.digests import Collected, MergeAnswer
 from services.core.errors import Retryable
 from services.core.identifiers import NotificationId
 from services.core.ledger import (
@@ -295,6 +296,23 @@ class NetworkLedger:
 
     async def parked(self, ids: Sequence[NotificationId]) -> Sequence[Parked]:
         return await self._call(lambda: at_once(self._ledger.parked(ids)))
+
+    async def collect(self, items: Sequence[Collected]) -> Sequence[bool]:
+        def collect() -> Sequence[bool]:
+            kept = at_once(self._ledger.collect(items))
+            ids = [item.parked.id for item, ok in zip(items, kept, strict=True) if ok]
+            self._oracle.parked(ids)
+            return kept
+
+        return await self._call(collect)
+
+    async def merge(self, id: NotificationId) -> MergeAnswer:
+        def merge() -> MergeAnswer:
+            answer = at_once(self._ledger.merge(id))
+            self._oracle.closed(answer.closings)
+            return answer
+
+        return await self._call(merge)
 
     async def cursor(self, id: NotificationId) -> str | None:
         return await self._call(lambda: at_once(self._ledger.cursor(id)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from services.core.catalogue import Catalogue, Lane, Supersede, WhenUnknown
 from services.core.catalogue_file import parse_catalogue, parse_duration_ms
 from services.core.errors import Misconfigured
-from services.core.events import Cap, Channel, Success
+from services.core.events import Cap, Channel, Collecting, Success
 from services.core.identifiers import AccountName, NotificationId, TypeName
 from services.core.quiet import QuietHours
 from services.core.quota import Per, Quota
@@ -295,4 +295,34 @@ def test_a_type_may_have_quiet_hours_and_others_have_none() -> None:
     ],
 )
 def test_what_is_wrong_with_quiet_hours_is_named(text: str, told: str) -> None:
+    assert told in fault(text)
+
+
+# -- digests ------------------------------------------------------------------------------------
+
+
+def digesting(line: str) -> str:
+    return TEXT.replace("[types.campaign]\n", f"[types.campaign]\n{line}\n")
+
+
+def test_a_type_may_collect() -> None:
+    types = parse(digesting('digest = { window = "1h" }'), time_scale=60).types
+    assert types[TypeName("campaign")].digest == Collecting(window_ms=60_000, most=100)
+    assert types[TypeName("password_reset")].digest is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            TEXT.replace(
+                "[types.password_reset]\n", '[types.password_reset]\ndigest = { window = "1h" }\n'
+            ),
+            "types.password_reset.digest: each item counts",
+        ),
+        (digesting('digest = { window = "8d" }'), "types.campaign.digest.window: at most 7 days"),
+        (digesting('digest = { window = "1h", most = 0 }'), "types.campaign.digest.most: 1 to"),
+    ],
+)
+def test_what_is_wrong_with_a_digest_is_named(text: str, told: str) -> None:
     assert told in fault(text)

@@ -168,6 +168,7 @@ def test_what_is_not_json_to_every_reader_is_told_why(raw: bytes, says: str) -> 
         (RESET | {"deadline": "1h"}, "#/deadline"),
         (RESET | {"a@example.test": 1}, "#"),
         (RESET | {"type": "x"}, "#/type"),
+        (RESET | {"merges": 2}, "#/merges"),
         (RESET | {"to": {"email": "a@b,c@d"}}, "#/to/email"),
         (RESET | {"data": {"name": "A"}}, "#/data/reset_url"),
     ],

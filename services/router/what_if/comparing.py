@@ -138,7 +138,7 @@ class Judge:
 
     def _decision(self, routed: Routed) -> Decision:
         event = routed.event
-        if event.proposal not in (Proposal.SEND, Proposal.FAN_OUT):
+        if event.proposal not in (Proposal.SEND, Proposal.FAN_OUT, Proposal.COLLECT):
             return Decision(
                 id=event.notification_id,
                 type=event.type,

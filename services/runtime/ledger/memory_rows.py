@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from services.core.digests import Collected
 from services.core.events import CloseReason
 from services.core.identifiers import (
     AccountName,
@@ -121,6 +122,8 @@ class ParkedRow(Struct, kw_only=True):
     #: of one to a list: up to whom it is fanned out, and to how many
     cursor: str = ""
     fanned: int = 0
+    #: of an item of a digest, all that its digest is made from
+    item: Collected | None = None
 
 
 class Rows(Struct, kw_only=True):
@@ -143,6 +146,10 @@ class Rows(Struct, kw_only=True):
     receipts: Receipts = field(default_factory=Receipts)
     recipients: Recipients = field(default_factory=Recipients)
     members: Members = field(default_factory=Members)
+    #: the requests of digests, and when they were made
+    digests: dict[NotificationId, tuple[datetime, Mapping[str, object]]] = field(
+        default_factory=dict
+    )
     sequence: int = 0
 
     def know_topics(self, topics: Mapping[str, str]) -> None:

@@ -19,6 +19,7 @@ from psycopg.errors import DeadlockDetected, SerializationFailure
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from services.core.awaiting import GAVE_UP, level_of
+from services.core.digests import Collected, MergeAnswer
 from services.core.errors import Retryable
 from services.core.events import AttemptStarted, NotificationClosed
 from services.core.identifiers import AccountName, NotificationId, Origin, id_from_origin
@@ -195,6 +196,14 @@ class PostgresLedger:
 
     async def unpark(self, ids: Sequence[NotificationId]) -> None:
         await self._rows("unpark", int, _json(ids))
+
+    async def collect(self, items: Sequence[Collected]) -> Sequence[bool]:
+        bodies = [{**_builtins(item), "parked": self._parked(item.parked)} for item in items]
+        return await self._rows("collect", bool, _json(bodies))
+
+    async def merge(self, id: NotificationId) -> MergeAnswer:
+        (answer,) = await self._rows("merge", MergeAnswer, str(id))
+        return answer
 
     async def cursor(self, id: NotificationId) -> str | None:
         rows = await self._rows("cursor_of", str, str(id))

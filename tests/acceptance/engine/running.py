@@ -121,11 +121,11 @@ class Engine:
 
 
 @contextmanager
-def starting(data: Path, *, time_scale: float = 1.0) -> Iterator[Engine]:
-    """The shop's engine, until the block ends."""
+def starting(data: Path, *, time_scale: float = 1.0, catalogue: Path = SHOP) -> Iterator[Engine]:
+    """The shop's engine, or another's, until the block ends."""
     plan = Plan(
         data=data,
-        settings=Settings(catalogue=SHOP, time_scale=time_scale),
+        settings=Settings(catalogue=catalogue, time_scale=time_scale),
         partitions=PARTITIONS,
     )
     with Supervisor(plan) as up:

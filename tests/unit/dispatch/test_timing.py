@@ -7,10 +7,10 @@ from uuid import UUID
 
 import pytest
 
+from services.core.digests import DispatchLedger
 from services.core.events import Channel
 from services.core.identifiers import AccountName, ClaimId, NotificationId, SupersessionKey
 from services.core.ledger import Attempt, ClaimAnswer, ClaimRequest
-from services.core.lists import DispatchLedger
 from services.dispatch.timing import Timing
 from services.runtime.ledger.time import LedgerTime
 from tests.unit.dispatch.examples import START

@@ -94,6 +94,9 @@ BEGIN
                     AND (k.open_until IS NULL OR k.open_until < before)
                   LIMIT most FOR UPDATE SKIP LOCKED);
     DELETE FROM ledger.keys WHERE key = ANY (idle);
+    DELETE FROM ledger.digests WHERE id IN (
+        SELECT d.id FROM ledger.digests d WHERE d.at < before
+        ORDER BY d.at LIMIT most FOR UPDATE SKIP LOCKED);
     DELETE FROM ledger.had WHERE (recipient, scope, notification_id) IN (
         SELECT h.recipient, h.scope, h.notification_id FROM ledger.had h WHERE h.at < before
         ORDER BY h.at LIMIT most FOR UPDATE SKIP LOCKED);
