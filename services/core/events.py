@@ -198,8 +198,6 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     list: str = ""
     subject: str | None = None
     time_zone: str | None = None
-    #: its own, where it has one
-    own_deadline: datetime | None = None
     #: of an item of a digest: how it is collected, and where it was asked to go
     collecting: Collecting | None = None
     to: Addresses | None = None

@@ -97,7 +97,7 @@ def child_of(routed: NotificationRouted, member: Member) -> NotificationRequeste
         id=NotificationId(uuid5(routed.notification_id, name)),
         subject=routed.subject,
         locale=routed.locale,
-        deadline=routed.own_deadline,
+        deadline=routed.deadline,
         time_zone=routed.time_zone,
     )
 

@@ -48,6 +48,8 @@ LONGEST_AHEAD = timedelta(days=7)
 _MAX_USER = 256
 _MAX_TENANT = 64
 _MAX_LIST = 128
+#: what the user of a request to a list begins with
+_OF_LIST = "list:"
 _MAX_DATA_BYTES = 256 * 1024
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -79,7 +81,7 @@ class Rules:
         """All that is wrong with a request; an empty list: it is accepted."""
         unnamed = [*_common(request)]
         faults = [*unnamed, *_addresses(request.to), *_locale(request.locale)]
-        faults += [*_time_zone(request.time_zone)]
+        faults += [*_time_zone(request.time_zone), *_named_after_list(request)]
         type = self._catalogue.types.get(TypeName(request.type))
         if type is None:
             return [*faults, _unknown_type()]
@@ -162,12 +164,13 @@ class Rules:
 def profile_faults(profile: RecipientUpdated) -> list[Fault]:
     """What is wrong with a profile by any catalogue."""
     said = [*_own_addresses(profile.to), *_locale(profile.locale)]
-    return [*_who(profile), *said, *_time_zone(profile.time_zone)]
+    return [*_who(profile), *_is_nobody(profile.user), *said, *_time_zone(profile.time_zone)]
 
 
 def member_faults(member: ListMemberUpdated) -> list[Fault]:
     """What is wrong with a member of a list."""
-    return [*_who(member), *_list("#/list", member.list), *_own_addresses(member.to)]
+    who = [*_who(member), *_is_nobody(member.user)]
+    return [*who, *_list("#/list", member.list), *_own_addresses(member.to)]
 
 
 def _items_of(type: NotificationType, request: NotificationRequested) -> Sequence[object]:
@@ -207,6 +210,19 @@ def _common(request: NotificationRequested | NotificationCancelled) -> Iterator[
     yield from _who(request)
     if request.subject is not None:
         yield from _text("#/subject", request.subject, _MAX_USER)
+
+
+def _named_after_list(request: NotificationRequested) -> Iterator[Fault]:
+    if request.to is None or request.to.list is None:
+        yield from _is_nobody(request.user)
+    elif request.user != _OF_LIST + request.to.list:
+        yield Fault("#/user", f"of one to a list is {_OF_LIST} and the name of the list")
+
+
+def _is_nobody(user: str) -> Iterator[Fault]:
+    """Names of lists are no names of people: else a member's key could be its list's."""
+    if user.startswith(_OF_LIST):
+        yield Fault("#/user", f"begins with {_OF_LIST}, which is for requests to lists")
 
 
 def _who(

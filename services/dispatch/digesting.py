@@ -16,6 +16,7 @@ from services.core.identifiers import TypeName
 from services.core.publications import closed
 from services.core.topics import requested
 from services.dispatch.closes import Closes
+from services.dispatch.fan_out import NO_SUCH_TYPE
 from services.dispatch.offsets import PARKED
 from services.dispatch.pending import Candidate
 from services.dispatch.state import DispatchState
@@ -57,6 +58,9 @@ class Digesting:
 
     async def _merge(self, candidate: Candidate) -> None:
         state = self._state
+        if candidate.routed.type not in self._types:
+            await self._closes.close([candidate], CloseReason.FAILED, NO_SUCH_TYPE)
+            return
         answer = await state.asked(lambda: state.ledger.merge(candidate.id))
         if answer.unknown:
             # the ledger was set back to before it was collected

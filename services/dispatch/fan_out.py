@@ -21,9 +21,10 @@ from services.dispatch.pending import Candidate
 from services.dispatch.state import DispatchState
 from services.runtime.producer import OutRecord
 
-__all__ = ["FanningOut"]
+__all__ = ["NO_SUCH_TYPE", "FanningOut"]
 
 _MOST = 1_000
+NO_SUCH_TYPE = "the catalogue has no such type any more"
 
 
 class FanningOut:
@@ -66,6 +67,9 @@ class FanningOut:
 
     async def _go_through(self, candidate: Candidate) -> None:
         try:
+            if candidate.routed.type not in self._types:
+                await self._closes.close([candidate], CloseReason.FAILED, NO_SUCH_TYPE)
+                return
             cursor = await self._state.asked(lambda: self._state.ledger.cursor(candidate.id))
             if cursor is None:
                 return

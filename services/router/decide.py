@@ -176,7 +176,6 @@ def _to_list(routed: NotificationRouted, event: NotificationRequested) -> Notifi
         list=named or "",
         subject=event.subject,
         time_zone=event.time_zone,
-        own_deadline=event.deadline,
         quiet=(),
     )
 

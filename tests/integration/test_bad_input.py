@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from services.core.catalogue import Lane
@@ -66,10 +67,10 @@ async def test_fifty_megabytes_are_not_read_to_their_end(ingest: Ingest, path: s
 
 
 @pytest.fixture
-def log(fresh_log: None, laid_out: Settings, tmp_path: Path) -> Iterator[Log]:
+def log(fresh_log: None, laid_out: Settings, database: str, tmp_path: Path) -> Iterator[Log]:
     """With a router that reads it."""
     log = Log(laid_out.kafka)
-    with running_in_thread(serve_router, laid_out, tmp_path):
+    with running_in_thread(serve_router, replace(laid_out, postgres=database), tmp_path):
         yield log
     log.close()
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lastword.contract import recipient_key
+from services.core.catalogue import Lane
 from services.core.errors import PoisonEvent
 from services.core.events import (
     Addresses,
@@ -21,6 +22,7 @@ from services.core.events import (
     RecipientUpdated,
 )
 from services.core.identifiers import SupersessionKey
+from services.core.lists import Member, child_of
 from services.core.partitioner import partition_of
 from services.core.recipients import (
     ALL,
@@ -191,10 +193,10 @@ def test_unsubscribing_from_one_category_is_not_from_another() -> None:
 # -- the topic of profiles ------------------------------------------------------------------------
 
 
-def placed(key: bytes | None, *, partition: int | None = None) -> Record:
+def placed(key: bytes | None, *, partition: int | None = None, topic: str = RECIPIENTS) -> Record:
     right = partition_of(key or b"", PARTITIONS)
     return Record(
-        topic=RECIPIENTS,
+        topic=topic,
         topic_id="t",
         partition=right if partition is None else partition,
         offset=3,
@@ -246,3 +248,37 @@ def test_one_from_a_client_with_a_partitioner_of_its_own_is_moved() -> None:
     right = partition_of(b"default:ann", PARTITIONS)
     record = placed(b"default:ann", partition=(right + 1) % PARTITIONS)
     assert read_profile(record, RecipientUpdated(user="ann"), PARTITIONS) == Elsewhere(right)
+
+
+# -- lists ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("user", "to", "pointer"),
+    [
+        ("list:news", Addresses(list="news"), None),
+        ("news", Addresses(list="news"), "#/user"),
+        ("list:other", Addresses(list="news"), "#/user"),
+        ("list:news", BOTH, "#/user"),
+        ("list:news", replace(BOTH, list="news"), "#/to"),
+    ],
+)
+def test_a_request_to_a_list_is_named_after_it_and_nobody_else_is(
+    user: str, to: Addresses, pointer: str | None
+) -> None:
+    faults = SHOP.rules.validate_request(replace(shipped(to), user=user))
+    assert [fault.pointer for fault in faults] == ([] if pointer is None else [pointer])
+
+
+def test_a_member_is_told_by_the_time_at_which_its_list_is_over_under_an_id_of_its_own() -> None:
+    asked = replace(shipped(Addresses(list="news")), user="list:news", subject="A-7")
+    record = placed(b"default:list%3Anews:order_shipped:A-7", topic=requested(Lane.NORMAL))
+    output = route(record, asked, SHOP.catalogue, SHOP.rules, PARTITIONS)
+    assert isinstance(output, Routed), output
+    routed = output.event
+    assert (routed.proposal, routed.list) == (Proposal.FAN_OUT, "news")
+    child, again = (child_of(routed, Member("bob")) for _ in range(2))
+    assert child == again
+    assert child.id != child_of(routed, Member("cid")).id
+    assert (child.user, child.subject, child.deadline) == ("bob", "A-7", routed.deadline)
+    assert child.to is None
