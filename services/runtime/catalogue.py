@@ -61,7 +61,8 @@ class LoadedCatalogue(Struct, frozen=True, kw_only=True):
         type = self.catalogue.types[name]
         accounts = [self.catalogue.accounts[a] for leg in type.route for a in leg.accounts]
         texts = {own: text for own, text in self.texts.items() if own.type == name}
-        return type, accounts, self.schemas.get(name), texts
+        zone = self.catalogue.time_zone if type.quiet_hours else None
+        return type, accounts, self.schemas.get(name), texts, zone
 
 
 class _Folder(Struct, frozen=True):

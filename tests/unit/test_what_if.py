@@ -149,6 +149,33 @@ def test_what_an_attempt_costs_is_counted_in_segments_of_a_text(edited: Edited) 
     assert Kind.COST in kinds(differing(priced))
 
 
+NIGHT = '[quiet_hours.night]\nfrom = "22:00"\nto = "08:00"\n'
+
+
+def at_night(zone: str, hours: str = NIGHT) -> tuple[tuple[str, str], ...]:
+    """Lines by which resets wait at night, in a zone."""
+    first, type = "[accounts.", "[types.password_reset]\n"
+    sleeps = ('deadline = "1h"', 'deadline = "1d"')
+    named = (type, f'{type}quiet_hours = "night"\n')
+    return (first, f'time_zone = "{zone}"\n{hours}\n{first}'), named, sleeps
+
+
+def test_quiet_hours_say_until_when_it_would_have_waited(edited: Edited) -> None:
+    # it was asked for at midnight, UTC
+    asleep = judged(edited(*at_night("UTC")))
+    awake = judged(edited(*at_night("UTC", NIGHT.replace("22:00", "01:00"))))
+    (change,) = changes(awake, asleep)
+    assert change.kind == Kind.QUIET
+    assert (change.before, change.after) == ("at once", "waits until 2026-01-01 08:00 UTC")
+
+
+def test_another_zone_is_another_night_and_other_types_are_alike(edited: Edited) -> None:
+    before, after = edited(*at_night("Europe/Berlin")), edited(*at_night("Asia/Kolkata"))
+    (change,) = changes(judged(before), judged(after))
+    assert (change.kind, change.before) == (Kind.QUIET, "waits until 2026-01-01 07:00 UTC")
+    assert before.catalogue.types.keys() - before.alike(after) == {"password_reset"}
+
+
 def test_a_cancel_is_decided_about_by_no_catalogue() -> None:
     loaded = load_catalogue(SHOP)
     judge = Judge(loaded.catalogue, loaded.rules, loaded.templates, PARTITIONS)
