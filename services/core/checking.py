@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 import jsonschema_rs
 from jinja2 import TemplateSyntaxError, meta, nodes
@@ -26,6 +27,8 @@ _FILE = "lastword.toml"
 _WORTH_USING = 0.9
 #: from its claim to its settlement, a message is out for so long at a provider that is not slow
 _OUT_S = 0.25
+#: nearly everywhere by no more than this
+_SET_BACK = timedelta(hours=1)
 Schemas = Mapping[TypeName, object]
 Sources = Mapping[TemplateName, str]
 
@@ -107,8 +110,12 @@ def _waits(type: NotificationType) -> Iterator[Problem]:
 def _sleeps(type: NotificationType, time_scale: float) -> Iterator[Problem]:
     """What is asked for at night and is over before the morning."""
     hours = type.quiet_hours
-    if hours is not None and type.deadline_ms * time_scale < hours.lasts.total_seconds() * 1000:
-        detail = f"quiet hours last for {hours.lasts}: what is asked for in them may expire there"
+    if hours is None:
+        return
+    longest = hours.lasts + _SET_BACK
+    if type.deadline_ms * time_scale < longest.total_seconds() * 1000:
+        night = f"quiet hours last for {hours.lasts}, and {longest} when clocks are set back"
+        detail = f"{night}: what is asked for in them may expire there"
         yield Problem(f"{_FILE}: types.{type.name}.deadline", detail, is_error=False)
 
 

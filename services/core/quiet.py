@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from services.core.events import NotificationRouted, Span
 
-__all__ = ["QuietHours", "covering", "open_since", "quiet_spans", "waits_until"]
+__all__ = ["QuietHours", "covering", "open_since", "quiet_spans", "slept", "waits_until"]
 
 _DAY = timedelta(days=1)
 _SECOND = timedelta(seconds=1)
@@ -27,7 +27,7 @@ class QuietHours(Struct, frozen=True):
 
     @property
     def lasts(self) -> timedelta:
-        """On a day without a change of the clocks."""
+        """On a night without a change of the clocks."""
         return timedelta(seconds=(self.ends_s - self.begins_s) % 86_400)
 
 
@@ -65,6 +65,14 @@ def open_since(routed: NotificationRouted, at: datetime) -> datetime:
     """Since when it may be sent: what waits for longer has waited for an account."""
     ends = (span.end for span in routed.quiet if span.end <= at)
     return max(routed.requested_at, routed.not_before or routed.requested_at, *ends)
+
+
+def slept(routed: NotificationRouted, at: datetime) -> str:
+    """Which quiet hours it has waited for, in words; empty: for none."""
+    since = open_since(routed, at)
+    if since <= max(routed.requested_at, routed.not_before or routed.requested_at):
+        return ""
+    return f"it waited for quiet hours to end at {since:%Y-%m-%d %H:%M} UTC"
 
 
 def _of_day(hours: QuietHours, zone: ZoneInfo, day: date) -> Span:

@@ -157,7 +157,7 @@ class Claims:
             lease_ms=_LEASE_MS,
             timeout_ms=self._accounts[choice.account].timeout_ms,
             reason=with_deadline(
-                candidate.progress.why or routed.reason,
+                candidate.why(self._state.now()),
                 candidate.deadline - self._state.now(),
                 self._deadlines.get(choice.account),
             ),

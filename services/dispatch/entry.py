@@ -14,7 +14,7 @@ from services.core.catalogue import Lane
 from services.core.events import Leg, NotificationRouted
 from services.core.identifiers import NotificationId
 from services.core.ledger import Identity, identity_of
-from services.core.quiet import open_since, waits_until
+from services.core.quiet import open_since, slept, waits_until
 from services.dispatch.decide import Progress
 from services.dispatch.offsets import PARKED, Place
 
@@ -95,6 +95,11 @@ class Candidate:
         if self.routed.quiet:
             since = open_since(self.routed, datetime.fromtimestamp(now, UTC)).timestamp()
             self.open_since = self.leg_since = since
+
+    def why(self, now: float) -> str:
+        """Why its next attempt is made; of the first, also why not before."""
+        waited = slept(self.routed, datetime.fromtimestamp(now, UTC)) if self.routed.quiet else ""
+        return self.progress.why or "; ".join(filter(None, (waited, self.routed.reason)))
 
     def go_on(self, progress: Progress, now: float) -> None:
         """As far along as this: the patience of another leg begins now."""

@@ -174,3 +174,17 @@ def test_strays_are_warned_of_and_misnamed_files_refused(shop: Path) -> None:
     (shop / "templates/login_code/.DS_Store").write_text("x")
     told = {p.where: p.is_error for p in problems(shop)}
     assert told == {"types/old.schema.json": False, "templates/login_code/fax.en.txt": True}
+
+
+@pytest.mark.parametrize(
+    ("deadline", "warned"), [("5m", True), ("10h", True), ("10h59m", True), ("11h", False)]
+)
+def test_a_deadline_that_a_long_night_outlasts_is_warned_of(
+    shop: Path, deadline: str, warned: bool
+) -> None:
+    file, type = shop / "lastword.toml", "[types.login_code]\n"
+    night = '[quiet_hours.night]\nfrom = "22:00"\nto = "08:00"\n\n'
+    change(file, type, f'{night}{type}quiet_hours = "night"\n')
+    change(file, 'deadline = "5m"', f'deadline = "{deadline}"')
+    told = [(p.where, p.is_error) for p in problems(shop)]
+    assert told == [("lastword.toml: types.login_code.deadline", False)] * warned

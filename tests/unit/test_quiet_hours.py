@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from services.core.events import NotificationRouted, Proposal, Span
 from services.core.identifiers import NotificationId, Origin, SupersessionKey, TypeName
-from services.core.quiet import QuietHours, covering, open_since, quiet_spans, waits_until
+from services.core.quiet import QuietHours, covering, open_since, quiet_spans, slept, waits_until
+from tests.unit.wall_clocks import clocks_go_back_around, is_night
 
 NIGHT = QuietHours(22 * 3600, 8 * 3600)
 DAY = timedelta(days=1)
@@ -24,22 +25,6 @@ minutes = st.integers(0, 24 * 60 - 1)
 
 def utc(year: int, month: int, day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(year, month, day, hour, minute, tzinfo=UTC)
-
-
-def is_night(hours: QuietHours, zone: str, at: datetime) -> bool:
-    """By the clock on the wall."""
-    local = at.astimezone(ZoneInfo(zone)).time()
-    shown = local.hour * 3600 + local.minute * 60 + local.second
-    if hours.begins_s < hours.ends_s:
-        return hours.begins_s <= shown < hours.ends_s
-    return shown >= hours.begins_s or shown < hours.ends_s
-
-
-def clocks_go_back_around(zone: str, at: datetime) -> bool:
-    place = ZoneInfo(zone)
-    offsets = [(at + timedelta(hours=h)).astimezone(place).utcoffset() for h in range(-30, 31)]
-    pairs = pairwise(offsets)
-    return any(b < a for a, b in pairs if a is not None and b is not None)
 
 
 @given(zones, minutes, minutes, times, st.floats(0, 1))
@@ -150,3 +135,16 @@ def test_nothing_waits_beyond_its_deadline() -> None:
 
 def test_the_patience_of_a_leg_begins_in_the_morning() -> None:
     assert open_since(routed(), NIGHTS[1].end + DAY / 24) == NIGHTS[1].end
+
+
+def test_what_has_waited_says_for_which_night() -> None:
+    night, next_night = NIGHTS[:2]
+    assert slept(routed(), NOON + DAY / 12) == ""
+    assert slept(routed(), night.begin) == "", "it has not waited yet"
+    told = "it waited for quiet hours to end at 2026-06-02 04:00 UTC"
+    assert slept(routed(), night.end) == slept(routed(), next_night.begin) == told
+
+
+def test_what_was_to_be_sent_by_day_anyway_has_waited_for_no_night() -> None:
+    later = routed(not_before=NIGHTS[0].end + DAY / 12)
+    assert slept(later, NIGHTS[1].begin) == ""

@@ -1,19 +1,20 @@
 """What an answer of the ledger does to the table."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from services.core.catalogue import Account, Lane
 from services.core.errors import Retryable
-from services.core.events import Channel, CloseReason
+from services.core.events import Channel, CloseReason, Span
 from services.core.identifiers import AccountName
 from services.core.ledger import ClaimAnswer, ClaimRequest
 from services.core.quota import Per, Quota
 from services.core.templates import REQUIRED_PARTS, TemplateName, Templates
 from services.dispatch.claims import Claims
+from services.dispatch.decide import Progress
 from services.dispatch.pending import Candidate
 from services.runtime.memory_ledger import MemoryLedger
 from tests.unit.dispatch.examples import EMAIL_LEG, SMS_LEG, START, candidate
@@ -60,6 +61,19 @@ async def test_a_start_says_whose_inbox_it_goes_to_and_what_it_was_steered_past(
     await claims_of(memory, steered).claim(memory.state.table.choose(START, 10))
     (start,) = memory.began()
     assert (start.group, start.reason) == ("gmail", "steered past b: it delivers nothing")
+
+
+async def test_a_start_says_that_it_waited_for_quiet_hours_and_its_next_what_came_before() -> None:
+    memory, begin = Memory(), datetime.fromtimestamp(START - 3600, UTC)
+    slept = candidate("a", 1, at=-1800, deadline=86_400, legs=(A_ALONE,))
+    night = Span(begin=begin, end=datetime.fromtimestamp(START, UTC))
+    slept.routed = replace(slept.routed, quiet=(night,), reason="steered past b")
+    await claims_of(memory, slept).claim(memory.state.table.choose(START, 10))
+    (start,) = memory.began()
+    told = "it waited for quiet hours to end at 2026-01-01 00:00 UTC"
+    assert start.reason == f"{told}; steered past b"
+    slept.go_on(Progress(attempts=1, why="attempt 1: unavailable"), START)
+    assert slept.why(START) == "attempt 1: unavailable"
 
 
 class _Mute:
