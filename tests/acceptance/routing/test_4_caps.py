@@ -68,12 +68,14 @@ async def asked(stack: Stack, user: str) -> tuple[int, set[object]]:
     return len(sent), {end["detail"] for end in ends if end["status"] == "suppressed"}
 
 
+@pytest.mark.slow
 def test_in_simulated_lives_nobody_gets_more(figure: Figure) -> None:
     violations = [v for life in lives(_SEEDS) for v in life.violations]
     figure(f"in {len(_SEEDS)} lives more than the cap", len(violations))
     assert violations == []
 
 
+@pytest.mark.slow
 def test_a_ledger_that_counts_nothing_fails_this_line(figure: Figure) -> None:
     noticed = seek("count_nothing_that_they_had", _SEEDS)
     figure("control: count_nothing_that_they_had", noticed)

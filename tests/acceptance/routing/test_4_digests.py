@@ -99,6 +99,7 @@ async def _until_told(engine: Engine, users: Sequence[str], items: int) -> Told:
         time.sleep(0.5)
 
 
+@pytest.mark.slow
 async def test_no_item_is_lost_or_comes_twice_with_dispatch_killed(
     engine: Engine, figure: Figure
 ) -> None:
@@ -135,6 +136,7 @@ async def test_a_digest_that_is_asked_for_twice_changes_nothing(
     assert [sorted(each) for each in told["bob"]] == [[0, 1, 2, 3, 4]]
 
 
+@pytest.mark.slow
 async def test_under_another_id_its_items_would_come_twice(engine: Engine, figure: Figure) -> None:
     """The control."""
     with engine.planted("dispatch", "digests_anew"):

@@ -84,6 +84,7 @@ async def left_while_it_waited(stack: Stack, user: str) -> str:
     return waiting
 
 
+@pytest.mark.slow
 def test_in_simulated_lives_nothing_is_granted_that_its_user_has_left(figure: Figure) -> None:
     lived = list(lives(_SEEDS))
     suppressed = sum(life.counts["closed suppressed"] for life in lived)
@@ -92,6 +93,7 @@ def test_in_simulated_lives_nothing_is_granted_that_its_user_has_left(figure: Fi
     assert suppressed > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ask_only_when_routing", "ask_only_at_the_first_attempt"])
 def test_a_dispatch_that_does_not_ask_again_fails_this_line(figure: Figure, name: str) -> None:
     noticed = seek(name, _SEEDS)

@@ -222,12 +222,14 @@ async def test_by_a_clock_that_is_not_changed_they_are(
     assert woken + late > 0
 
 
+@pytest.mark.slow
 def test_in_simulated_lives_nothing_is_sent_at_night(figure: Figure) -> None:
     violations = [v for life in lives(_SEEDS) for v in life.violations]
     figure(f"in {len(_SEEDS)} lives sent at night", len(violations))
     assert violations == []
 
 
+@pytest.mark.slow
 def test_a_ledger_that_does_not_look_fails_this_line(figure: Figure) -> None:
     noticed = seek("let_leases_last_into_the_night", range(1500))
     figure("control: let_leases_last_into_the_night", noticed)

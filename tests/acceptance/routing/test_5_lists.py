@@ -130,6 +130,7 @@ async def test_a_hundred_thousand_each_once_with_router_and_dispatch_killed(
     await _fan_out(engine, figure, "large", 100_000, kills=6)
 
 
+@pytest.mark.slow
 async def test_a_page_that_is_asked_for_twice_changes_nothing(
     engine: Engine, figure: Figure
 ) -> None:
@@ -137,6 +138,7 @@ async def test_a_page_that_is_asked_for_twice_changes_nothing(
         await _fan_out(engine, figure, "twice", 100, kills=0)
 
 
+@pytest.mark.slow
 async def test_under_other_ids_each_would_be_told_twice(engine: Engine, figure: Figure) -> None:
     """The control."""
     with engine.planted("dispatch", "members_anew"):
