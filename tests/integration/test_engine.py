@@ -127,7 +127,7 @@ async def test_with_email_away_who_has_a_phone_gets_one_text_and_the_others_wait
     assert [entry.provider for entry in taken(stack, texted)] == ["twilio"]
     seen = await stack.delivery(waiting)
     assert seen is not None
-    assert seen["status"] == "queued"
+    assert seen["status"] in ("queued", "sending"), "sending: it has the turn to ask after email"
     await email(stack)
     assert (await stack.until(waiting, "delivered"))["channel"] == "email"
 
