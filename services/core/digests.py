@@ -26,6 +26,7 @@ __all__ = [
     "collected_of",
     "data_of",
     "digest_id",
+    "group_of",
     "request_of",
 ]
 
@@ -34,7 +35,7 @@ class Collected(Struct, frozen=True, kw_only=True):
     """An item, as it is put away; ``parked`` has its identity."""
 
     parked: Parked
-    #: whose digest it belongs to: tenant, user and type, as in keys
+    #: whose digest it belongs to
     group: str
     window_ms: int
     most: int
@@ -82,7 +83,7 @@ def collected_of(
     assert routed.collecting is not None, "its type collects"
     return Collected(
         parked=parked_of(routed, topic, partition, body, at),
-        group=":".join(routed.key.split(":")[:3]),
+        group=group_of(routed),
         window_ms=routed.collecting.window_ms,
         most=routed.collecting.most,
         asked_at=routed.requested_at,
@@ -98,6 +99,11 @@ def collected_of(
         ),
         item=routed.data,
     )
+
+
+def group_of(routed: NotificationRouted) -> str:
+    """Whose digest an item belongs to: tenant, user and type, as in keys."""
+    return ":".join(routed.key.split(":")[:3])
 
 
 def data_of(items: Sequence[Mapping[str, object]]) -> dict[str, object]:

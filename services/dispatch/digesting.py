@@ -6,19 +6,20 @@ that. A crash in between resumes an item, of which the ledger knows the digest: 
 again, under its id.
 """
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 
 from services.core.catalogue import NotificationType
-from services.core.digests import Collected, MergeAnswer, collected_of, request_of
+from services.core.digests import Collected, collected_of, group_of, request_of
 from services.core.events import CloseReason
-from services.core.identifiers import TypeName
+from services.core.identifiers import NotificationId, TypeName
 from services.core.publications import closed
 from services.core.topics import requested
 from services.dispatch.closes import Closes
 from services.dispatch.fan_out import NO_SUCH_TYPE
 from services.dispatch.offsets import PARKED
 from services.dispatch.pending import Candidate
+from services.dispatch.putting_away import PuttingAway
 from services.dispatch.state import DispatchState
 from services.runtime.producer import OutRecord
 
@@ -40,37 +41,54 @@ class Digesting:
         self._closes = closes
         self._types = types
         self._spawn = spawn
+        self._putting_away = PuttingAway(state, closes, spawn, self._put)
+        #: items that may go on, by the digest that they belong to
+        self._due: dict[str, dict[NotificationId, Candidate]] = {}
 
     def take(self, candidate: Candidate) -> None:
         """From its record it is put away; from there it is looked whether its digest is due."""
         _, offset = candidate.place
-        go_on = self._put_away if offset != PARKED else self._merge
-        self._spawn(go_on(candidate))
+        if offset != PARKED:
+            self._putting_away.add(candidate)
+            return
+        group = group_of(candidate.routed)
+        if group not in self._due:
+            self._due[group] = {}
+            self._spawn(self._merge_all(group))
+        self._due[group][candidate.id] = candidate
 
-    async def _put_away(self, candidate: Candidate) -> None:
-        state, item = self._state, self._item(candidate)
-        (is_kept,) = await state.asked(lambda: state.ledger.collect([item]))
-        if is_kept:
-            state.leave(candidate)
-        else:
-            # the ledger makes a dead letter of what comes second under its id
-            await self._closes.close([candidate], CloseReason.FAILED, "")
+    async def _put(self, candidates: Sequence[Candidate]) -> Sequence[bool]:
+        return await self._state.ledger.collect([self._item(each) for each in candidates])
 
-    async def _merge(self, candidate: Candidate) -> None:
+    async def _merge_all(self, group: str) -> None:
+        """One tells of what became of many, which need not be asked about then."""
+        due, asked_for = self._due[group], set[object]()
+        while due:
+            candidate = next(iter(due.values()))
+            for id in (candidate.id, *await self._merge(candidate, asked_for)):
+                due.pop(id, None)
+        del self._due[group]
+
+    async def _merge(
+        self, candidate: Candidate, asked_for: set[object]
+    ) -> Sequence[NotificationId]:
+        """Those that have their verdict; ``asked_for``: digests, to which it adds."""
         state = self._state
         if candidate.routed.type not in self._types:
             await self._closes.close([candidate], CloseReason.FAILED, NO_SUCH_TYPE)
-            return
+            return ()
         answer = await state.asked(lambda: state.ledger.merge(candidate.id))
         if answer.unknown:
             # the ledger was set back to before it was collected
-            item = self._item(candidate)
-            await state.asked(lambda: state.ledger.collect([item]))
-            return
-        asked_for = [] if answer.request is None else [self._digest(answer)]
-        await state.log.publish((), asked_for)
+            await state.asked(lambda: self._put([candidate]))
+            return ()
+        if answer.request is not None and answer.request["id"] not in asked_for:
+            asked_for.add(answer.request["id"])
+            await state.log.publish((), [self._digest(answer.request)])
         await state.log.publish([closed(closing) for closing in answer.closings])
-        state.unparked += [closing.id for closing in answer.closings]
+        ended = [closing.id for closing in answer.closings]
+        state.unparked += ended
+        return ended
 
     def _item(self, candidate: Candidate) -> Collected:
         (topic, partition), _ = candidate.place
@@ -78,9 +96,8 @@ class Digesting:
         body = self._state.log.encode(candidate.routed)
         return collected_of(candidate.routed, topic, partition, body, at)
 
-    def _digest(self, answer: MergeAnswer) -> OutRecord:
-        assert answer.request is not None
-        digest = request_of(answer.request)
+    def _digest(self, request: Mapping[str, object]) -> OutRecord:
+        digest = request_of(request)
         type = self._types[TypeName(digest.type)]
         assert digest.id is not None, "the ledger gives it one"
         key = type.key_of(digest.tenant, digest.user, digest.subject, digest.id)

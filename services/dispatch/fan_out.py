@@ -11,19 +11,21 @@ from datetime import UTC, datetime
 from services.core.catalogue import NotificationType
 from services.core.events import CloseReason
 from services.core.identifiers import NotificationId, TypeName
-from services.core.ledger import parked_of
+from services.core.ledger import Parked, parked_of
 from services.core.lists import FanOutAnswer, FanOutStep, Member, child_of, key_of
 from services.core.publications import closed
 from services.core.topics import requested
 from services.dispatch.closes import Closes
 from services.dispatch.offsets import PARKED
 from services.dispatch.pending import Candidate
+from services.dispatch.putting_away import PuttingAway
 from services.dispatch.state import DispatchState
 from services.runtime.producer import OutRecord
 
-__all__ = ["NO_SUCH_TYPE", "FanningOut"]
+__all__ = ["NO_SUCH_TYPE", "PAGE", "FanningOut"]
 
-_MOST = 1_000
+#: members that are asked for between two steps of the cursor
+PAGE = 1_000
 NO_SUCH_TYPE = "the catalogue has no such type any more"
 
 
@@ -36,34 +38,35 @@ class FanningOut:
         closes: Closes,
         types: Mapping[TypeName, NotificationType],
         spawn: Callable[[Coroutine[None, None, None]], None],
+        *,
+        page: int = PAGE,
     ) -> None:
         """``spawn``: do this beside all else."""
         self._state = state
         self._closes = closes
         self._types = types
         self._spawn = spawn
+        self._page_size = page
+        self._putting_away = PuttingAway(state, closes, spawn, self._put)
         self._under_way: set[NotificationId] = set()
 
     def take(self, candidate: Candidate) -> None:
         """From its record it is put away; from there it is gone through, by one at a time."""
         _, offset = candidate.place
         if offset != PARKED:
-            self._spawn(self._put_away(candidate))
+            self._putting_away.add(candidate)
         elif candidate.id not in self._under_way:
             self._under_way.add(candidate.id)
             self._spawn(self._go_through(candidate))
 
-    async def _put_away(self, candidate: Candidate) -> None:
-        state, routed = self._state, candidate.routed
+    async def _put(self, candidates: Sequence[Candidate]) -> Sequence[bool]:
+        return await self._state.ledger.park([self._row(candidate) for candidate in candidates])
+
+    def _row(self, candidate: Candidate) -> Parked:
         (topic, partition), _ = candidate.place
-        at = datetime.fromtimestamp(state.now(), UTC)
-        row = parked_of(routed, topic, partition, state.log.encode(routed), at)
-        (is_kept,) = await state.asked(lambda: state.ledger.park([row]))
-        if is_kept:
-            state.leave(candidate)
-        else:
-            # the ledger makes a dead letter of what comes second under its id
-            await self._closes.close([candidate], CloseReason.FAILED, "")
+        at = datetime.fromtimestamp(self._state.now(), UTC)
+        body = self._state.log.encode(candidate.routed)
+        return parked_of(candidate.routed, topic, partition, body, at)
 
     async def _go_through(self, candidate: Candidate) -> None:
         try:
@@ -82,7 +85,7 @@ class FanningOut:
                     expected=step.cursor,
                     cursor=members[-1].user if members else step.cursor,
                     count=len(members),
-                    last=len(members) < _MOST,
+                    last=len(members) < self._page_size,
                 )
             await self._end(candidate, answer)
         finally:
@@ -95,7 +98,7 @@ class FanningOut:
         """The next members, once what is asked for them is acknowledged."""
         state, routed = self._state, candidate.routed
         members = await state.asked(
-            lambda: state.ledger.members(routed.tenant, routed.list, after, _MOST)
+            lambda: state.ledger.members(routed.tenant, routed.list, after, self._page_size)
         )
         await state.log.publish((), [self._asked_for(candidate, member) for member in members])
         return members

@@ -42,8 +42,6 @@ class Intake:
         self.version_of = version_of
         self._spawn = spawn
         self._to_close: dict[tuple[CloseReason, str], list[Candidate]] = defaultdict(list)
-        #: how many are being closed without a send, by lane
-        self.closing: Counter[Lane] = Counter()
 
     def take(self, routed: NotificationRouted, lane: Lane, place: Place) -> None:
         """Take one in; what is not to be sent waits for ``judge``."""
@@ -68,8 +66,8 @@ class Intake:
         self, candidates: Sequence[Candidate], reason: CloseReason, detail: str
     ) -> None:
         lanes = Counter(candidate.lane for candidate in candidates)
-        self.closing += lanes
+        self._state.beside += lanes
         try:
             await self._closes.close(candidates, reason, detail)
         finally:
-            self.closing -= lanes
+            self._state.beside -= lanes

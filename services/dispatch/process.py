@@ -19,7 +19,7 @@ from services.dispatch.claims import Claims
 from services.dispatch.closes import Closes
 from services.dispatch.digesting import Digesting
 from services.dispatch.engine import Engine
-from services.dispatch.fan_out import FanningOut
+from services.dispatch.fan_out import PAGE, FanningOut
 from services.dispatch.intake import Intake
 from services.dispatch.jitter import Jitters
 from services.dispatch.log import AttemptLog
@@ -69,8 +69,12 @@ class Dispatch:
         codec: Codec,
         *,
         most_pending: int = MOST_PENDING,
+        page: int = PAGE,
     ) -> None:
-        """``most_pending``: candidates of a lane that are held at once, in memory."""
+        """``most_pending``: candidates of a lane that are held at once, in memory.
+
+        ``page``: members of a list that are asked for at once.
+        """
         accounts = loaded.catalogue.accounts
         messages = {name: account.concurrency * account.batch for name, account in accounts.items()}
         quotas = quotas_of(loaded.catalogue)
@@ -95,11 +99,10 @@ class Dispatch:
         sends = Sends(state, parking, outside.sender, accesses, providers)
         self._engine = Engine(state, claims, sends, closes, parking, accounts)
         self._timekeeping = Timekeeping(state, self._engine)
-        fanning_out = FanningOut(state, closes, loaded.catalogue.types, self._engine.spawn)
-        digesting = Digesting(state, closes, loaded.catalogue.types, self._engine.spawn)
-        intake = Intake(
-            state, closes, fanning_out, digesting, outside.version_of, self._engine.spawn
-        )
+        types, spawn = loaded.catalogue.types, self._engine.spawn
+        fanning_out = FanningOut(state, closes, types, spawn, page=page)
+        digesting = Digesting(state, closes, types, spawn)
+        intake = Intake(state, closes, fanning_out, digesting, outside.version_of, spawn)
         self._resuming = Resuming(state, codec, intake)
         self._readers = [
             LaneReader(

@@ -141,7 +141,7 @@ class LaneReader:
 
     def _filled(self) -> float:
         """How much of what may be held is."""
-        held = self._state.table.sizes()[self._lane] + self._intake.closing[self._lane]
+        held = self._state.table.sizes()[self._lane] + self._state.beside[self._lane]
         return held / self._most_pending
 
     def _make_room(self) -> None:

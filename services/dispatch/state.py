@@ -1,9 +1,11 @@
 """What the steps of dispatch share: table, accounts, offsets, ledger and log."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
+from services.core.catalogue import Lane
 from services.core.digests import DispatchLedger
 from services.core.errors import Retryable
 from services.core.identifiers import NotificationId
@@ -49,6 +51,8 @@ class DispatchState:
         self.ours: set[Partition] = set()
         #: notifications that have their verdict, and are to be parked no more
         self.unparked: list[NotificationId] = []
+        #: how many that are held are not in the table: to be closed or put away, by lane
+        self.beside: Counter[Lane] = Counter()
         #: set when there may be something new to choose
         self.changed = asyncio.Event()
 

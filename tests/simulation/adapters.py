@@ -309,7 +309,7 @@ class NetworkLedger:
     async def merge(self, id: NotificationId) -> MergeAnswer:
         def merge() -> MergeAnswer:
             answer = at_once(self._ledger.merge(id))
-            self._oracle.closed(answer.closings)
+            self._oracle.merged(answer)
             return answer
 
         return await self._call(merge)

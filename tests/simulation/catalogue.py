@@ -19,7 +19,9 @@ __all__ = [
     "CAP",
     "CAPPED",
     "CODE",
+    "LIKE",
     "LIMITED",
+    "LIST",
     "LOADED",
     "NIGHT",
     "NOTE",
@@ -43,6 +45,10 @@ CODE = TypeName("code")
 NOTE = TypeName("note")
 #: goes on by email where its text did not arrive, and has failed where neither did
 NUDGE = TypeName("nudge")
+#: is told with others of its kind, of which there are some
+LIKE = TypeName("like")
+#: the one list that there is
+LIST = "team"
 
 _CATALOGUE = parse_catalogue(
     {
@@ -79,6 +85,13 @@ _CATALOGUE = parse_catalogue(
                 "supersede": "never",
                 "deadline": "15s",
                 "route": [{"channel": "email", "accounts": ["b"]}],
+            },
+            LIKE: {
+                "lane": "bulk",
+                "supersede": "never",
+                "deadline": "15s",
+                "digest": {"window": "2s", "most": 3},
+                "route": [{"channel": "email", "accounts": ["a", "b"]}],
             },
             NUDGE: {
                 "lane": "critical",
@@ -117,10 +130,15 @@ _TEXTS = {
         (NUDGE, Channel.EMAIL),
     )
     for part in ((Part.SUBJECT, Part.TEXT) if channel is Channel.EMAIL else (Part.TEXT,))
+} | {
+    TemplateName(LIKE, Channel.EMAIL, "en", part): (
+        "{{ items | map(attribute='words') | join(' ') }}"
+    )
+    for part in (Part.SUBJECT, Part.TEXT)
 }
 _TEMPLATES = Templates(_TEXTS)
 _SCHEMAS: dict[TypeName, object] = {
-    type: {"type": "object"} for type in (RESET, ALERT, CODE, NOTE, NUDGE)
+    type: {"type": "object"} for type in (RESET, ALERT, CODE, NOTE, NUDGE, LIKE)
 }
 
 

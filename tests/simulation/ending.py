@@ -6,7 +6,7 @@ from services.core.identifiers import NotificationId, SupersessionKey, type_of
 from services.core.lifecycle import Status
 from services.tracker.decide import Delivery
 from tests.simulation.catalogue import CAP, LOADED, NUDGE
-from tests.simulation.oracle import Asked
+from tests.simulation.oracle import Asked, member_id
 from tests.simulation.tables import rebuilt
 from tests.simulation.world import World
 
@@ -24,6 +24,8 @@ def judge(world: World, *, calm: bool) -> None:
     _everything_is_closed(world)
     _nothing_is_suppressed_without_a_reason(world)
     _nothing_is_left(world)
+    _every_item_is_told_of(world)
+    _all_on_the_list_are_told(world)
     _the_tables_are_right(world)
     if calm:
         _the_newest_were_sent(world)
@@ -64,6 +66,32 @@ def _nothing_is_left(world: World) -> None:
         world.oracle.blame("I1", f"not committed to its end: {left}")
 
 
+def _every_item_is_told_of(world: World) -> None:
+    """Which is merged; and nothing else is."""
+    oracle = world.oracle
+    for words, item in oracle.items.items():
+        closing = oracle.closings.get(item.id)
+        if closing is None or closing.reason is not CloseReason.MERGED:
+            if words in oracle.digests:
+                oracle.blame("digests", f"{words} is told of, and is not merged")
+            continue
+        digest = None if closing.winner is None else oracle.asked.get(closing.winner)
+        if digest is None or words not in digest.told_of:
+            oracle.blame("digests", f"{words} is lost: the digest that it is in is not asked for")
+
+
+def _all_on_the_list_are_told(world: World) -> None:
+    """Where their list's own request says that it was fanned out."""
+    oracle = world.oracle
+    for asked in oracle.asked.values():
+        closing = oracle.closings.get(asked.id)
+        if closing is None or closing.reason is not CloseReason.FANNED_OUT:
+            continue
+        for user in sorted(oracle.staying):
+            if member_id(asked.id, user) not in oracle.asked:
+                oracle.blame("lists", f"{oracle.name(asked.id)} is not asked for {user}")
+
+
 def _the_tables_are_right(world: World) -> None:
     oracle = world.oracle
     live, again = world.tables.deliveries(), rebuilt(world.log, world.reading).deliveries()
@@ -90,7 +118,8 @@ def _the_newest_were_sent(world: World) -> None:
         closing = oracle.closings.get(asked.id)
         if closing is None or closing.reason is CloseReason.SENT or _is_outdone(world, asked):
             continue
-        if closing.reason is CloseReason.SUPPRESSED:
+        if closing.reason in (CloseReason.SUPPRESSED, CloseReason.MERGED, CloseReason.FANNED_OUT):
+            # of what is merged or fanned out others are asked for, and judged
             continue
         if closing.reason is CloseReason.FAILED and type_of(SupersessionKey(asked.key)) == NUDGE:
             # whatever was taken came back, as the oracle has seen

@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
 from urllib.parse import unquote
+from uuid import uuid5
 
 import msgspec
 
 from services.core.awaiting import GAVE_UP, LEVELS, level_of
 from services.core.catalogue import Catalogue, Lane
+from services.core.digests import MergeAnswer, request_of
 from services.core.errors import PoisonEvent
 from services.core.events import (
     AttemptSettled,
@@ -22,6 +24,7 @@ from services.core.events import (
     Channel,
     CloseReason,
     NotificationClosed,
+    NotificationRequested,
     NotificationRouted,
     ReceiptKind,
     ReceiptReceived,
@@ -63,10 +66,10 @@ from services.providers.segments import segments
 from services.runtime.codec import Codec
 from services.runtime.consumer import Partition
 from services.runtime.memory import MemoryLog
-from tests.simulation.catalogue import ALERT, CAP, TEXTS
+from tests.simulation.catalogue import ALERT, CAP, LIKE, TEXTS
 from tests.simulation.vendors import SETTLING_S, Shipment, Watch
 
-__all__ = ["START", "Asked", "Cue", "Oracle", "Second", "Shot", "Version"]
+__all__ = ["START", "Asked", "Cue", "Oracle", "Second", "Shot", "Version", "member_id"]
 
 #: types that say so; the catalogue is not asked, as a planted bug may have changed its mind
 REPEATING = (ALERT,)
@@ -102,6 +105,12 @@ class Asked(msgspec.Struct, frozen=True):
     words: object
     #: no first byte is written before this
     not_before: float
+    asked_at: float
+    #: what a digest tells of, by the words of each; empty: it is none
+    told_of: tuple[str, ...] = ()
+    #: it is an item of a digest, or one for all on a list: it is put away, whatever the time
+    is_put_away: bool = False
+    is_for_all: bool = False
 
 
 class Second(msgspec.Struct, frozen=True):
@@ -173,6 +182,16 @@ class Oracle(Watch):
         #: cancels as the log has them, and as the ledger took them
         self.cancels: list[tuple[str, Version, NotificationId | None]] = []
         self.raised: list[tuple[str, Version, NotificationId | None]] = []
+        #: who is on the list, and who was from the start and still is
+        self.members: set[str] = set()
+        self.staying: set[str] = set()
+        self.were_on: set[str] = set()
+        #: what is asked for all on the list, by its words
+        self.for_all: dict[object, Asked] = {}
+        #: items of digests, by their words
+        self.items: dict[str, Asked] = {}
+        #: the digest that tells of an item, by the item's words
+        self.digests: dict[str, NotificationId] = {}
         #: channels by which users want nothing any more
         self.unwanted: set[tuple[str, Channel]] = set()
         #: users of whom an address has bounced
@@ -295,18 +314,52 @@ class Oracle(Watch):
         if known is None:
             begins = max(_first_appended(record), read.event.send_at or START)
             deadline = begins + timedelta(milliseconds=read.type.deadline_ms)
-            until, words = (deadline - START).total_seconds(), read.event.data.get("words")
+            # who is on a list has as long as the list
+            deadline = min(deadline, read.event.deadline or deadline)
+            until, told_of = (deadline - START).total_seconds(), _told_of(read.event)
+            words = " ".join(told_of) if told_of else read.event.data.get("words")
             not_before = (read.event.send_at or START) - START
+            is_for_all = read.event.user.startswith("list:")
             asked = Asked(
-                read.id, read.key, version, until, digest, words, not_before.total_seconds()
+                read.id,
+                read.key,
+                version,
+                until,
+                digest,
+                words,
+                not_before.total_seconds(),
+                _seconds(_first_appended(record)),
+                told_of,
+                is_put_away=is_for_all or (read.type.name == LIKE and not told_of),
+                is_for_all=is_for_all,
             )
             self.asked[read.id] = asked
             self.by_key[read.key].append(asked)
+            self._gathered(asked)
         elif known.digest != digest:
             own = id_from_origin(record.origin)
             self.seconds[own] = Second(read.id, digest)
             self.call(own, f"second {self.name(read.id)}")
             self.say(f"{self.name(own)} has another body")
+
+    def _gathered(self, asked: Asked) -> None:
+        """It is for many, or one of them; or it is of many, of whom no other digest tells.
+
+        Of what the ledger has forgotten another may.
+        """
+        if asked.is_for_all:
+            self.for_all[asked.words] = asked
+        elif asked.is_put_away:
+            self.items[str(asked.words)] = asked
+        elif all_of := self.for_all.get(asked.words):
+            user = _user_of(asked.key)
+            self.call(asked.id, f"{self.name(all_of.id)} for {user}")
+            if asked.id != member_id(all_of.id, user) or user not in self.were_on:
+                self.blame("lists", f"{self.name(all_of.id)} is asked for {user}, as another")
+        for item in asked.told_of:
+            known = self.digests.setdefault(item, asked.id)
+            if known != asked.id and self._set_back_at == -inf:
+                self.blame("digests", f"{item} is in two")
 
     def _receipt(self, record: Record) -> None:
         event = self._codec.decode(record.value or b"")
@@ -423,6 +476,13 @@ class Oracle(Watch):
         self._is_wanted(attempt)
         self._is_not_too_many(attempt)
         self.shots[place] = shot
+
+    def changed(self, user: str, *, is_on: bool) -> None:
+        """They are on the list from now on, or are not."""
+        self.say(f"{user} is {'' if is_on else 'not '}on the list")
+        self.were_on.add(user)
+        (self.members.add if is_on else self.members.discard)(user)
+        (self.staying.add if is_on and self._now() == 0 else self.staying.discard)(user)
 
     def opt_out(self, user: str, channel: Channel) -> None:
         """From now on they want nothing by this channel."""
@@ -644,6 +704,26 @@ class Oracle(Watch):
             self.counts[f"by its receipt: {closing.reason}"] += 1
         self.closed(closings)
 
+    def merged(self, answer: MergeAnswer) -> None:
+        """It took some out for their digest, or says again that it did."""
+        self.closed(answer.closings)
+        if answer.request is None or answer.closings[0].reason is not CloseReason.MERGED:
+            return
+        collecting = self._catalogue.types[LIKE].digest
+        assert collecting is not None
+        told_of, most = _told_of(request_of(answer.request)), collecting.most
+        words = " ".join(told_of)
+        self.say(f"a digest of {words}")
+        if len(told_of) > most:
+            self.blame("digests", f"{len(told_of)} are in one, and {most} may be")
+        if strangers := [item for item in told_of if item not in self.items]:
+            self.blame("digests", f"{' '.join(strangers)}: nobody asked for that")
+            return
+        due = min(self.items[item].asked_at for item in told_of)
+        due += collecting.window_ms / 1000
+        if len(told_of) < most and self._now() < due - _TICK_S:
+            self.blame("digests", f"{words} are told {due - self._now():.1f} s early")
+
     def parked(self, ids: Sequence[NotificationId]) -> None:
         """It keeps these."""
         self._was_parked.update(ids)
@@ -734,6 +814,15 @@ class Oracle(Watch):
             for key, version, id in self.cancels
         ):
             self.blame("I1", f"{name} is closed as cancelled, and nobody cancelled it")
+        if closing.reason is CloseReason.FANNED_OUT:
+            count = int(closing.detail.removeprefix("to "))
+            if not len(self.staying) <= count <= len(self.were_on):
+                self.blame("lists", f"{name} is said to be fanned out {closing.detail}")
+        if closing.reason is CloseReason.MERGED:
+            # its digest is asked for once this is decided
+            if self._is_cancelled(asked):
+                self.blame("digests", f"{name} is merged after its cancel")
+            return
         if closing.reason is CloseReason.SUPERSEDED or closing.winner is not None:
             winner = None if closing.winner is None else self.asked.get(closing.winner)
             if winner is None or winner.key != asked.key or winner.version <= asked.version:
@@ -882,6 +971,7 @@ class Oracle(Watch):
         last, asked = self.last_shot(id), self.asked.get(id)
         is_unknown = last is not None and last.outcome is OutcomeKind.UNKNOWN
         waits = asked is not None and (asked.not_before > 0 or self._night_of(asked) is not None)
+        waits |= asked is not None and asked.is_put_away
         waits |= any(shot.awaits_until < inf for shot in self.shots.values() if shot.id == id)
         return id in self._was_parked and (is_unknown or self._was_ended(id) or waits)
 
@@ -904,6 +994,18 @@ def _first_appended(record: Record) -> datetime:
     """Where it was moved, when it came to the place that it was moved from."""
     told = dict(record.headers).get(FIRST_APPENDED_HEADER)
     return record.timestamp if told is None else datetime.fromisoformat(told.decode())
+
+
+def _told_of(event: NotificationRequested) -> tuple[str, ...]:
+    """The words of each item of a digest."""
+    items = event.data["items"] if event.merges else ()
+    assert isinstance(items, Sequence)
+    return tuple(item["words"] for item in items)
+
+
+def member_id(list: NotificationId, user: str) -> NotificationId:
+    """Of what is asked for one who is on a list."""
+    return NotificationId(uuid5(list, f"member\0{user}"))
 
 
 def _user_of(key: str) -> str:

@@ -42,6 +42,7 @@ from services.runtime.consumer import Partition
 from services.runtime.producer import OutRecord
 from services.tracker import reconciling, sweeper
 from tests.simulation.adapters import MemoryReceipts
+from tests.simulation.planted_gathered import GATHERED_BUGS
 from tests.simulation.planted_ledger import LEDGER_BUGS
 from tests.simulation.planted_log import LOG_BUGS, LOG_SCENES
 from tests.simulation.planted_quota import QUOTA_BUGS
@@ -477,6 +478,7 @@ BUGS: Mapping[str, Bug] = (
             announce_before_it_is_told,
         )
     }
+    | dict(GATHERED_BUGS)
     | dict(LEDGER_BUGS)
     | dict(LOG_BUGS)
     | dict(QUOTA_BUGS)

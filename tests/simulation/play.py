@@ -20,7 +20,7 @@ from tests.simulation.dice import Dice, Weather, draw_weather
 from tests.simulation.ending import judge
 from tests.simulation.harm import Harm
 from tests.simulation.loop import Stuck
-from tests.simulation.story import lanes_of, tell, write_story
+from tests.simulation.story import MEMBERS, lanes_of, tell, write_story
 from tests.simulation.vendors import Shipment
 from tests.simulation.world import World
 
@@ -70,7 +70,10 @@ def play(seed: int, *, trace: bool = False) -> Life:
     later = times if times.maybe(0.3) else None
     receipts = Dice(f"awaited {seed}")
     awaited = receipts if receipts.maybe(0.3) else None
-    deeds = write_story(dice, crowded=loaded is not LOADED, later=later, awaited=awaited)
+    friends = Dice(f"social {seed}")
+    social = friends if friends.maybe(0.3) else None
+    crowded = loaded is not LOADED
+    deeds = write_story(dice, crowded=crowded, later=later, awaited=awaited, social=social)
     # what was charged long ago counts only where a window is long, and is lost only if set back
     weather = draw_weather(dice, set_backs=0.5 if loaded is SCARCE else 0.15)
     world = World(
@@ -95,6 +98,10 @@ def play(seed: int, *, trace: bool = False) -> Life:
     if minds.maybe(0.2):
         user, channel = minds.one_of(("u0", "u1", "u2")), minds.one_of((*Channel,))
         world.network.later(minds.between(0.0, 7.0), world.opt_out, user, channel)
+    world.join(*MEMBERS)
+    if social:
+        for user in ("u4", "u5"):
+            world.network.later(social.between(0.0, 7.0), world.change_mind, user)
     return live(world, seed, deeds[-1].at + _CALM_AFTER_S)
 
 

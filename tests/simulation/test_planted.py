@@ -11,6 +11,7 @@ RARE = (
     "read_the_log_at_once",
     "forget_what_was_charged_when_set_back",
     "forget_a_cancel_in_flight",
+    "move_on_before_they_are_asked_for",
 )
 
 

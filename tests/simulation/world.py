@@ -9,11 +9,12 @@ from msgspec import field
 
 from services.core.catalogue import Lane, quotas_of
 from services.core.errors import Retryable
-from services.core.events import Channel
+from services.core.events import Addresses, Channel
 from services.core.identifiers import Origin
+from services.core.lists import MemberChange
 from services.core.recipients import ALL, Profile, ProfileChange
 from services.core.record import Record
-from services.core.topics import RECIPIENTS, queued, requested
+from services.core.topics import LISTS, RECIPIENTS, queued, requested
 from services.dispatch.process import Dispatch, Outside
 from services.router.app import Router
 from services.runtime.catalogue import LoadedCatalogue
@@ -40,7 +41,7 @@ from tests.simulation.adapters import (
     NetworkSource,
     WatchedLog,
 )
-from tests.simulation.catalogue import ACCESSES, LOADED
+from tests.simulation.catalogue import ACCESSES, LIST, LOADED
 from tests.simulation.codec import CODEC
 from tests.simulation.dice import Dice, Weather
 from tests.simulation.loop import SimulatedLoop
@@ -63,6 +64,8 @@ _DRIFT = 50e-6
 #: how often a copy of the ledger is made, and how many are kept
 _COPY_EVERY_S = 0.4
 _COPIES = 8
+#: members of a list that are asked for at once
+_PAGE = 2
 
 
 class World:
@@ -106,6 +109,8 @@ class World:
         self._copies = [self.ledger.snapshot()]
         #: what recipients have said, in the order of the log
         self._profiles: list[ProfileChange] = []
+        #: who came to the one list, and who left it
+        self._members: list[MemberChange] = []
         self.dispatchers = self._make("dispatch", dispatchers, self._dispatch)
         self.routers = self._make("router", routers, self._route)
         self.trackers = self._make("tracker", trackers, self._track)
@@ -144,6 +149,7 @@ class World:
         self.ledger.set_back(back)
         # whoever folds profiles reads on where the ledger says
         self.ledger.rows.recipients.fold(self._profiles, {})
+        self.ledger.rows.members.fold(self._members)
 
     def opt_out(self, user: str, channel: Channel) -> None:
         """From now on they want nothing by this channel."""
@@ -152,6 +158,22 @@ class World:
         place = Origin(topic_id=RECIPIENTS, partition=0, offset=len(self._profiles))
         self._profiles.append(ProfileChange(("default", user), profile, place))
         self.ledger.rows.recipients.fold(self._profiles[-1:], {})
+
+    def join(self, *users: str) -> None:
+        """From now on they are on the list."""
+        for user in users:
+            self._put_on_list(user, True)
+
+    def change_mind(self, user: str) -> None:
+        """They leave the list, or come to it."""
+        self._put_on_list(user, user not in self.oracle.members)
+
+    def _put_on_list(self, user: str, is_on: bool) -> None:
+        self.oracle.changed(user, is_on=is_on)
+        place = Origin(topic_id=LISTS, partition=0, offset=len(self._members))
+        to = Addresses(email=f"{user}@example.test")
+        self._members.append(MemberChange("default", LIST, user, is_on, to, place))
+        self.ledger.rows.members.fold(self._members[-1:])
 
     def calm_down(self) -> None:
         """No harm any more; what was paused goes on, what died is back within seconds."""
@@ -253,7 +275,13 @@ class World:
         async with asyncio.TaskGroup() as group:
             upkeep = group.create_task(_keep_up(ledger, restorer))
             dispatch = Dispatch(
-                outside, self.loaded, ACCESSES, _PROVIDERS, CODEC, most_pending=self.most_pending
+                outside,
+                self.loaded,
+                ACCESSES,
+                _PROVIDERS,
+                CODEC,
+                most_pending=self.most_pending,
+                page=_PAGE,
             )
             await dispatch.run(stop)
             upkeep.cancel()
