@@ -16,6 +16,7 @@ from lastword.notification import (
     Sent,
     To,
     cancellation,
+    member,
     prepare,
     profile,
 )
@@ -148,6 +149,18 @@ class AsyncLastword:
         """``Lastword.remove_recipient``, awaited."""
         tenant = self._tenant if tenant is None else tenant
         await self._calls.remove(profile(user=user, tenant=tenant))
+
+    async def put_member(
+        self, *, list: str, user: str, to: To | None = None, tenant: str | None = None
+    ) -> None:
+        """``Lastword.put_member``, awaited."""
+        tenant = self._tenant if tenant is None else tenant
+        await self._calls.put(member(list=list, user=user, tenant=tenant, to=to))
+
+    async def remove_member(self, *, list: str, user: str, tenant: str | None = None) -> None:
+        """``Lastword.remove_member``, awaited."""
+        tenant = self._tenant if tenant is None else tenant
+        await self._calls.remove(member(list=list, user=user, tenant=tenant))
 
     async def close(self) -> None:
         """Lets go of connections; nothing is left unsent."""

@@ -12,16 +12,25 @@ import msgspec
 
 from lastword.contract import (
     Addresses,
+    Fact,
+    ListMemberUpdated,
     NotificationCancelled,
     NotificationRequested,
-    RecipientUpdated,
 )
 from lastword.errors import Fault
 
-__all__ = ["address_faults", "data_faults", "key_faults", "who_faults"]
+__all__ = [
+    "address_faults",
+    "data_faults",
+    "key_faults",
+    "list_faults",
+    "target_faults",
+    "who_faults",
+]
 
 _MAX_TENANT = 64
 _MAX_PART = 256
+_MAX_LIST = 128
 _MAX_DATA_BYTES = 256 * 1024
 _MAX_DEPTH = 64
 _INT64 = range(-(2**63), 2**63)
@@ -39,12 +48,29 @@ def key_faults(event: NotificationRequested | NotificationCancelled) -> Iterator
         yield from _part_faults("#/subject", event.subject, _MAX_PART)
 
 
+def list_faults(event: ListMemberUpdated) -> Iterator[Fault]:
+    """What is wrong with the list that is meant."""
+    yield from _part_faults("#/list", event.list, _MAX_LIST)
+
+
 def who_faults(
-    event: NotificationRequested | NotificationCancelled | RecipientUpdated,
+    event: NotificationRequested | NotificationCancelled | Fact,
 ) -> Iterator[Fault]:
     """What is wrong with who is meant."""
     yield from _part_faults("#/user", event.user, _MAX_PART)
     yield from _part_faults("#/tenant", event.tenant, _MAX_TENANT)
+
+
+def target_faults(event: NotificationRequested) -> Iterator[Fault]:
+    """What is wrong with where a request is to go; one to a list names it as its user, too."""
+    if event.to is None or event.to.list is None:
+        yield from address_faults(event.to)
+        return
+    yield from _part_faults("#/to/list", event.to.list, _MAX_LIST)
+    if event.to != Addresses(list=event.to.list):
+        yield Fault("#/to", "a list is named alone: its members have addresses of their own")
+    if event.user != f"list:{event.to.list}":
+        yield Fault("#/user", "of a request to a list it is list: and the name of the list")
 
 
 def address_faults(to: Addresses | None) -> Iterator[Fault]:

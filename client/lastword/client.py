@@ -16,6 +16,7 @@ from lastword.notification import (
     Sent,
     To,
     cancellation,
+    member,
     prepare,
     profile,
 )
@@ -171,6 +172,18 @@ class Lastword:
         """Forgets a user's profile. Raises as ``send`` does."""
         tenant = self._tenant if tenant is None else tenant
         self._calls.remove(profile(user=user, tenant=tenant))
+
+    def put_member(
+        self, *, list: str, user: str, to: To | None = None, tenant: str | None = None
+    ) -> None:
+        """Puts a user on a list; ``to``: None, as their profile says. Raises as ``send`` does."""
+        tenant = self._tenant if tenant is None else tenant
+        self._calls.put(member(list=list, user=user, tenant=tenant, to=to))
+
+    def remove_member(self, *, list: str, user: str, tenant: str | None = None) -> None:
+        """Takes a user off a list. Raises as ``send`` does."""
+        tenant = self._tenant if tenant is None else tenant
+        self._calls.remove(member(list=list, user=user, tenant=tenant))
 
     def close(self) -> None:
         """Lets go of connections; nothing is left unsent."""

@@ -5,7 +5,7 @@ Pure: no I/O, no clock, no chance. The engine imports this module, so the two ca
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, NewType
+from typing import Annotated, NewType, TypeAlias
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
@@ -15,6 +15,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "NAMESPACE",
     "Addresses",
+    "Fact",
     "ListMemberUpdated",
     "NotificationCancelled",
     "NotificationId",
@@ -139,6 +140,10 @@ class RecipientUpdated(
     time_zone: str | None = None
     #: by category and channel, whether they want it; ``*`` stands for all of either
     preferences: Mapping[str, Mapping[str, bool]] = {}
+
+
+#: what holds until the next record of its key says otherwise
+Fact: TypeAlias = RecipientUpdated | ListMemberUpdated
 
 
 def recipient_key(tenant: str, user: str) -> bytes:

@@ -11,9 +11,9 @@ from lastword.async_client import AsyncLastword
 from lastword.client import Lastword
 from lastword.contract import (
     DEFAULT_TENANT,
+    Fact,
     NotificationCancelled,
     NotificationRequested,
-    RecipientUpdated,
 )
 from lastword.errors import LastwordError
 from lastword.notification import Result, Sent
@@ -80,13 +80,13 @@ class _Remembering:
         yield from ()
         self._recorder.take(event)
 
-    def put(self, profile: RecipientUpdated) -> Generator[Never, None, None]:
+    def put(self, fact: Fact) -> Generator[Never, None, None]:
         yield from ()
-        self._recorder.take_profile(profile, profile)
+        self._recorder.put(fact)
 
-    def remove(self, profile: RecipientUpdated) -> Generator[Never, None, None]:
+    def remove(self, fact: Fact) -> Generator[Never, None, None]:
         yield from ()
-        self._recorder.take_profile(profile, None)
+        self._recorder.remove(fact)
 
     def _take(self, request: NotificationRequested) -> Sent:
         key = self._recorder.take(request)

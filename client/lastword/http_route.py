@@ -14,6 +14,7 @@ from msgspec import Struct
 from lastword.contract import (
     DEFAULT_TENANT,
     NAMESPACE,
+    Fact,
     NotificationCancelled,
     NotificationRequested,
     RecipientUpdated,
@@ -60,16 +61,12 @@ class HttpRoute:
         call = Call("/v1/cancellations", self._new_id(), _body(event))
         yield from self._tries().settle(call, read_nothing)
 
-    def put(self, profile: RecipientUpdated) -> Generator[Post, Answer, None]:
-        yield from self._of_recipient("PUT", profile, _profile(profile))
+    def put(self, fact: Fact) -> Generator[Post, Answer, None]:
+        call = Call(_path(fact), self._new_id(), _said(fact), "PUT")
+        yield from self._tries().settle(call, read_nothing)
 
-    def remove(self, profile: RecipientUpdated) -> Generator[Post, Answer, None]:
-        yield from self._of_recipient("DELETE", profile, b"")
-
-    def _of_recipient(
-        self, method: str, whose: RecipientUpdated, body: bytes
-    ) -> Generator[Post, Answer, None]:
-        call = Call(_path(whose), self._new_id(), body, method)
+    def remove(self, fact: Fact) -> Generator[Post, Answer, None]:
+        call = Call(_path(fact), self._new_id(), b"", "DELETE")
         yield from self._tries().settle(call, read_nothing)
 
     def send_many(
@@ -175,16 +172,19 @@ def _id(request: NotificationRequested) -> UUID:
     return request.id
 
 
-def _path(whose: RecipientUpdated) -> str:
+def _path(fact: Fact) -> str:
     """The default tenant is not named: it may stand for the API key's own."""
-    named = "" if whose.tenant == DEFAULT_TENANT else f"?tenant={quote(whose.tenant, safe='')}"
-    return f"/v1/recipients/{quote(whose.user, safe='')}{named}"
+    named = "" if fact.tenant == DEFAULT_TENANT else f"?tenant={quote(fact.tenant, safe='')}"
+    user = quote(fact.user, safe="")
+    if isinstance(fact, RecipientUpdated):
+        return f"/v1/recipients/{user}{named}"
+    return f"/v1/lists/{quote(fact.list, safe='')}/members/{user}{named}"
 
 
-def _profile(profile: RecipientUpdated) -> bytes:
-    """Whose it is, the path says."""
-    fields: dict[str, object] = msgspec.to_builtins(profile)
-    said = {name: fields[name] for name in fields.keys() - {"event", "tenant", "user"}}
+def _said(fact: Fact) -> bytes:
+    """Of whom it is, the path says."""
+    fields: dict[str, object] = msgspec.to_builtins(fact)
+    said = {name: fields[name] for name in fields.keys() - {"event", "tenant", "list", "user"}}
     return msgspec.json.encode(said, order="sorted")
 
 

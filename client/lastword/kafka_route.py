@@ -11,10 +11,12 @@ import msgspec
 from msgspec import Struct
 
 from lastword.contract import (
+    Fact,
     NotificationCancelled,
     NotificationRequested,
     RecipientUpdated,
     SupersessionKey,
+    list_member_key,
     recipient_key,
     supersession_key,
 )
@@ -133,11 +135,11 @@ class KafkaRoute:
             raise key
         yield from _append(self._record(event, key))
 
-    def put(self, profile: RecipientUpdated) -> Generator[Produce, Sequence[Delivery], None]:
-        yield from _append(_of_recipient(profile, msgspec.json.encode(profile)))
+    def put(self, fact: Fact) -> Generator[Produce, Sequence[Delivery], None]:
+        yield from _append(_held(fact, msgspec.json.encode(fact)))
 
-    def remove(self, profile: RecipientUpdated) -> Generator[Produce, Sequence[Delivery], None]:
-        yield from _append(_of_recipient(profile, None))
+    def remove(self, fact: Fact) -> Generator[Produce, Sequence[Delivery], None]:
+        yield from _append(_held(fact, None))
 
     def _key(
         self, event: NotificationRequested | NotificationCancelled
@@ -161,8 +163,10 @@ def _append(record: Record) -> Generator[Produce, Sequence[Delivery], None]:
         raise _error(delivery, None)
 
 
-def _of_recipient(whose: RecipientUpdated, value: bytes | None) -> Record:
-    return Record("recipients", recipient_key(whose.tenant, whose.user), value)
+def _held(fact: Fact, value: bytes | None) -> Record:
+    if isinstance(fact, RecipientUpdated):
+        return Record("recipients", recipient_key(fact.tenant, fact.user), value)
+    return Record("lists", list_member_key(fact.tenant, fact.list, fact.user), value)
 
 
 def key_of(

@@ -12,9 +12,17 @@ from uuid import UUID
 
 import msgspec
 
-from lastword.checks import address_faults, data_faults, key_faults, who_faults
+from lastword.checks import (
+    address_faults,
+    data_faults,
+    key_faults,
+    list_faults,
+    target_faults,
+    who_faults,
+)
 from lastword.contract import (
     Addresses,
+    ListMemberUpdated,
     NotificationCancelled,
     NotificationId,
     NotificationRequested,
@@ -31,6 +39,7 @@ __all__ = [
     "Sent",
     "To",
     "cancellation",
+    "member",
     "prepare",
     "profile",
 ]
@@ -99,7 +108,7 @@ def prepare(notification: Notification, *, tenant: str, new_id: UUID) -> Notific
         "time_zone": notification.time_zone,
     }
     event = _convert(fields, NotificationRequested)
-    _reject(*key_faults(event), *address_faults(event.to), *data_faults(event.data))
+    _reject(*key_faults(event), *target_faults(event), *data_faults(event.data))
     return event
 
 
@@ -136,6 +145,15 @@ def profile(
     return event
 
 
+def member(*, list: str, user: str, tenant: str, to: To | None = None) -> ListMemberUpdated:
+    """The event that puts a user on a list; or ``Rejected``."""
+    plain = None if to is None else _plain(to, "#/to")
+    fields = {"list": list, "user": user, "tenant": tenant, "to": plain}
+    event = _convert(fields, ListMemberUpdated)
+    _reject(*list_faults(event), *who_faults(event), *address_faults(event.to))
+    return event
+
+
 class Many:
     """Several notifications: those that are sound, and the faults of the others."""
 
@@ -153,7 +171,9 @@ class Many:
         ]
 
 
-_EventT = TypeVar("_EventT", NotificationRequested, NotificationCancelled, RecipientUpdated)
+_EventT = TypeVar(
+    "_EventT", NotificationRequested, NotificationCancelled, RecipientUpdated, ListMemberUpdated
+)
 
 _WHERE = re.compile(r"^(?P<detail>.*?)(?: - at (?:`key` in )?`\$(?P<path>.*)`)?$")
 

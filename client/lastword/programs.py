@@ -8,11 +8,7 @@ blocking and awaiting callers differ in the few lines below only.
 from collections.abc import Generator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from lastword.contract import (
-    NotificationCancelled,
-    NotificationRequested,
-    RecipientUpdated,
-)
+from lastword.contract import Fact, NotificationCancelled, NotificationRequested
 from lastword.notification import Result, Sent
 
 __all__ = ["AsyncCalls", "AsyncShell", "Awaiting", "Blocking", "Calls", "Route", "Shell"]
@@ -40,11 +36,11 @@ class Route(Protocol[_StepOut, _AnswerIn]):
     def cancel(self, event: NotificationCancelled) -> Generator[_StepOut, _AnswerIn, None]:
         """Returns once Lastword has it; raises ``LastwordError``."""
 
-    def put(self, profile: RecipientUpdated) -> Generator[_StepOut, _AnswerIn, None]:
+    def put(self, fact: Fact) -> Generator[_StepOut, _AnswerIn, None]:
         """Returns once Lastword has it; raises ``LastwordError``."""
 
-    def remove(self, profile: RecipientUpdated) -> Generator[_StepOut, _AnswerIn, None]:
-        """That user is to have none; returns once Lastword has it; raises ``LastwordError``."""
+    def remove(self, fact: Fact) -> Generator[_StepOut, _AnswerIn, None]:
+        """It holds no more; returns once Lastword has it; raises ``LastwordError``."""
 
 
 class Shell(Protocol[_StepIn, _AnswerOut]):
@@ -73,8 +69,8 @@ class Calls(Protocol):
     def send(self, request: NotificationRequested) -> Sent: ...
     def send_many(self, requests: Sequence[NotificationRequested]) -> list[Result]: ...
     def cancel(self, event: NotificationCancelled) -> None: ...
-    def put(self, profile: RecipientUpdated) -> None: ...
-    def remove(self, profile: RecipientUpdated) -> None: ...
+    def put(self, fact: Fact) -> None: ...
+    def remove(self, fact: Fact) -> None: ...
     def close(self) -> None: ...
 
 
@@ -84,8 +80,8 @@ class AsyncCalls(Protocol):
     async def send(self, request: NotificationRequested) -> Sent: ...
     async def send_many(self, requests: Sequence[NotificationRequested]) -> list[Result]: ...
     async def cancel(self, event: NotificationCancelled) -> None: ...
-    async def put(self, profile: RecipientUpdated) -> None: ...
-    async def remove(self, profile: RecipientUpdated) -> None: ...
+    async def put(self, fact: Fact) -> None: ...
+    async def remove(self, fact: Fact) -> None: ...
     async def close(self) -> None: ...
 
 
@@ -106,11 +102,11 @@ class Blocking(Generic[_Step, _Answer]):
     def cancel(self, event: NotificationCancelled) -> None:
         return self._run(self._route.cancel(event))
 
-    def put(self, profile: RecipientUpdated) -> None:
-        return self._run(self._route.put(profile))
+    def put(self, fact: Fact) -> None:
+        return self._run(self._route.put(fact))
 
-    def remove(self, profile: RecipientUpdated) -> None:
-        return self._run(self._route.remove(profile))
+    def remove(self, fact: Fact) -> None:
+        return self._run(self._route.remove(fact))
 
     def _run(self, program: Generator[_Step, _Answer, _Outcome]) -> _Outcome:
         try:
@@ -139,11 +135,11 @@ class Awaiting(Generic[_Step, _Answer]):
     async def cancel(self, event: NotificationCancelled) -> None:
         return await self._run(self._route.cancel(event))
 
-    async def put(self, profile: RecipientUpdated) -> None:
-        return await self._run(self._route.put(profile))
+    async def put(self, fact: Fact) -> None:
+        return await self._run(self._route.put(fact))
 
-    async def remove(self, profile: RecipientUpdated) -> None:
-        return await self._run(self._route.remove(profile))
+    async def remove(self, fact: Fact) -> None:
+        return await self._run(self._route.remove(fact))
 
     async def _run(self, program: Generator[_Step, _Answer, _Outcome]) -> _Outcome:
         try:

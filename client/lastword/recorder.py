@@ -1,11 +1,14 @@
 """What was sent in a test, and the questions that tests ask of it. Pure."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import msgspec
 
 from lastword.contract import (
     DEFAULT_TENANT,
+    Fact,
+    ListMemberUpdated,
     NotificationCancelled,
     NotificationId,
     NotificationRequested,
@@ -31,6 +34,8 @@ class Recorder:
         self.cancelled: list[NotificationCancelled] = []
         #: by tenant and user, the profiles as they are now
         self.recipients: dict[tuple[str, str], RecipientUpdated] = {}
+        #: by tenant and list, who is on it now, by user
+        self.members: dict[tuple[str, str], dict[str, ListMemberUpdated]] = defaultdict(dict)
         self._pending: dict[SupersessionKey, NotificationRequested] = {}
         self._failures: list[LastwordError] = []
         self._ids: set[NotificationId | None] = set()
@@ -77,6 +82,7 @@ class Recorder:
         for kept in (self.sent, self.cancelled, self._pending, self._failures, self._ids):
             kept.clear()
         self.recipients.clear()
+        self.members.clear()
 
     def take(self, event: NotificationRequested | NotificationCancelled) -> SupersessionKey:
         """Remembers ``event``, or raises what it was told to."""
@@ -89,13 +95,25 @@ class Recorder:
             self._cancel(key, event)
         return key
 
-    def take_profile(self, whose: RecipientUpdated, profile: RecipientUpdated | None) -> None:
-        """Remembers a profile, or that there is none; or raises what it was told to."""
+    def put(self, fact: Fact) -> None:
+        """Remembers a profile or a member, or raises what it was told to."""
+        self._forget(fact)
+        if isinstance(fact, RecipientUpdated):
+            self.recipients[fact.tenant, fact.user] = fact
+        else:
+            self.members[fact.tenant, fact.list][fact.user] = fact
+
+    def remove(self, fact: Fact) -> None:
+        """Remembers that there is none, or raises what it was told to."""
+        self._forget(fact)
+
+    def _forget(self, fact: Fact) -> None:
         if self._failures:
             raise self._failures.pop(0)
-        self.recipients.pop((whose.tenant, whose.user), None)
-        if profile is not None:
-            self.recipients[whose.tenant, whose.user] = profile
+        if isinstance(fact, RecipientUpdated):
+            self.recipients.pop((fact.tenant, fact.user), None)
+        else:
+            self.members[fact.tenant, fact.list].pop(fact.user, None)
 
     def _key(self, event: NotificationRequested | NotificationCancelled) -> SupersessionKey:
         types = {event.type: TypeSpec("normal")} if self._types is None else self._types

@@ -4,7 +4,7 @@ from uuid import uuid4
 
 import pytest
 
-from lastword import Notification, NotKnown, Rejected, Sent, TypeSpec
+from lastword import Addresses, Notification, NotKnown, Rejected, Sent, TypeSpec
 from lastword.fakes import FakeAsyncLastword, FakeLastword
 
 TO = {"email": "u1@example.test"}
@@ -126,3 +126,23 @@ def test_profiles_are_remembered_as_they_are_now(fake: FakeLastword) -> None:
     assert fake.recipients.keys() == {("default", "u1")}
     assert fake.recipients["default", "u1"].preferences == {"offers": {"email": False}}
     assert fake.recipients["default", "u1"].locale is None
+
+
+def test_who_is_on_a_list_is_remembered_as_it_is_now(fake: FakeLastword) -> None:
+    for user in ("u1", "u2"):
+        fake.put_member(list="team", user=user, to=TO)
+    fake.remove_member(list="team", user="u2")
+    assert fake.members["default", "team"].keys() == {"u1"}
+    with pytest.raises(Rejected, match="#/list"):
+        fake.put_member(list="", user="u1")
+
+
+def test_a_request_to_a_list_names_it_alone_and_as_its_user(fake: FakeLastword) -> None:
+    fake.send(user="list:team", type="campaign", to={"list": "team"})
+    assert fake.assert_sent("list:team", "campaign").to == Addresses(list="team")
+    with pytest.raises(Rejected, match="#/user"):
+        fake.send(user="u1", type="campaign", to={"list": "team"})
+    with pytest.raises(Rejected, match="#/to"):
+        fake.send(user="list:team", type="campaign", to={"list": "team", "phone": "+15550001111"})
+    with pytest.raises(Rejected, match="#/to"):
+        fake.put_member(list="team", user="u1", to={"list": "team"})

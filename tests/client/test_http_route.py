@@ -14,7 +14,7 @@ from lastword.errors import LastwordError
 from lastword.http_replies import Answer, Reply
 from lastword.http_route import HttpRoute
 from lastword.http_tries import Post
-from lastword.notification import prepare, profile
+from lastword.notification import member, prepare, profile
 from lastword.retries import Patience
 from tests.client.simulated import Clock, Fate, Server, chances, play
 
@@ -215,3 +215,13 @@ def test_a_profile_is_removed_by_its_path_alone() -> None:
     assert [(p.method, p.path, p.body) for p in server.posts] == [
         ("DELETE", "/v1/recipients/u1", b"")
     ]
+
+
+def test_a_member_is_put_on_a_list_and_taken_off_by_the_path() -> None:
+    server, clock = Cancelling([202]), Clock()
+    who = member(list="a/b", user="u1", tenant="acme", to={"email": "u1@example.test"})
+    play(route(clock).put(who), server, clock)
+    play(route(clock).remove(member(list="a/b", user="u1", tenant="acme")), server, clock)
+    path = "/v1/lists/a%2Fb/members/u1?tenant=acme"
+    assert [(post.method, post.path) for post in server.posts] == [("PUT", path), ("DELETE", path)]
+    assert msgspec.json.decode(server.posts[0].body) == {"to": {"email": "u1@example.test"}}

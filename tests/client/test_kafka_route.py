@@ -19,9 +19,14 @@ from lastword import (
     TypeSpec,
     Unauthorised,
 )
-from lastword.contract import NotificationCancelled, NotificationRequested, RecipientUpdated
+from lastword.contract import (
+    ListMemberUpdated,
+    NotificationCancelled,
+    NotificationRequested,
+    RecipientUpdated,
+)
 from lastword.kafka_route import Delivered, Delivery, KafkaRoute, Produce, Record, Undelivered
-from lastword.notification import cancellation, prepare, profile
+from lastword.notification import cancellation, member, prepare, profile
 from lastword.setup import load_types
 
 Outcome = TypeVar("Outcome")
@@ -218,3 +223,13 @@ def test_a_profile_lies_on_its_own_topic_under_its_user() -> None:
 def test_a_profile_is_removed_by_a_null() -> None:
     [record], _ = run(ROUTE.remove(profile(user="u1", tenant="default")), [Delivered()])
     assert (record.key, record.value) == (b"default:u1", None)
+
+
+def test_a_member_lies_on_the_lists_topic_under_list_and_user() -> None:
+    who = member(list="a:b", user="u1", tenant="acme")
+    [record], _ = run(ROUTE.put(who), [Delivered()])
+    assert (record.topic, record.key) == ("lists", b"acme:a%3Ab:u1")
+    assert record.value is not None
+    assert msgspec.json.decode(record.value, type=ListMemberUpdated) == who
+    [record], _ = run(ROUTE.remove(who), [Delivered()])
+    assert (record.key, record.value) == (b"acme:a%3Ab:u1", None)

@@ -9,7 +9,16 @@ import pytest
 from lastword import AsyncLastword, Lastword
 from lastword.fakes import FakeAsyncLastword, FakeLastword
 
-CALLS = ["send", "send_many", "cancel", "put_recipient", "remove_recipient", "close"]
+CALLS = [
+    "send",
+    "send_many",
+    "cancel",
+    "put_recipient",
+    "remove_recipient",
+    "put_member",
+    "remove_member",
+    "close",
+]
 
 
 @pytest.mark.parametrize("name", ["__init__", "kafka", *CALLS])
