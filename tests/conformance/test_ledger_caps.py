@@ -1,10 +1,11 @@
 """How many somebody gets in a while: counted when an attempt is granted, on locked rows."""
 
 import asyncio
+from datetime import timedelta
 
 from msgspec.structs import replace
 
-from services.core.events import Cap, CloseReason
+from services.core.events import Cap, CloseReason, Span
 from services.core.ledger import ClaimRefused, ClaimRequest, Verdict
 from services.core.outcomes import OutcomeKind
 from services.core.publications import started
@@ -117,3 +118,15 @@ async def test_a_ledger_that_was_set_back_counts_what_the_log_says(bench: Bench)
     await bench.ledger.confirm((await bench.ledger.live()).life)
     await sent(bench, request(bench, 2))
     assert await suppressed(bench, request(bench, 3)) != ""
+
+
+async def test_at_night_it_is_not_counted_yet(bench: Bench) -> None:
+    """What waits for the morning may find room then."""
+    await sent(bench, request(bench, 1), request(bench, 2))
+    now = bench.hands.now()
+    night = Span(begin=now, end=now + timedelta(minutes=2))
+    asked = replace(request(bench, 3), quiet=(night,), deadline=now + timedelta(hours=1))
+    answer = await claimed(bench.ledger, asked)
+    assert answer.refused is ClaimRefused.QUIET
+    bench.hands.move(121)
+    assert await suppressed(bench, asked) == ""

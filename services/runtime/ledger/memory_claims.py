@@ -126,9 +126,10 @@ class Claiming:
         else:
             stop = self._instead(row, request, now)
             unwanted = self._rows.recipients.unwanted(request)
-            if stop is None and not unwanted:
-                stop = self._over_cap(request, now)
             sleeps_until = self._sleeps_until(request, now)
+            if stop is None and not unwanted and sleeps_until is None:
+                # what waits for the morning is counted in the morning
+                stop = self._over_cap(request, now)
             if stop is None and unwanted:
                 answer = replace(answer, refused=ClaimRefused.SUPPRESSED, detail=unwanted)
             elif stop is None and sleeps_until is not None:

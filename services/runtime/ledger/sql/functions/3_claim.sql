@@ -113,11 +113,12 @@ BEGIN
     ELSE
         SELECT * INTO verdict, detail, winner FROM ledger.instead(n, k, r, terms, now);
         unwanted := ledger.unwanted(r);
-        IF verdict IS NULL AND unwanted IS NULL THEN
+        sleeps_until := ledger.sleeps_until(r -> 'quiet', terms, now);
+        IF verdict IS NULL AND unwanted IS NULL AND sleeps_until IS NULL THEN
+            -- what waits for the morning is counted in the morning
             detail := ledger.over_cap(n, r -> 'caps', now);
             verdict := CASE WHEN detail IS NOT NULL THEN 'suppressed' END;
         END IF;
-        sleeps_until := ledger.sleeps_until(r -> 'quiet', terms, now);
         IF verdict IS NULL AND unwanted IS NOT NULL THEN
             answer := jsonb_build_object('refused', 'suppressed', 'detail', unwanted);
         ELSIF verdict IS NULL AND sleeps_until IS NOT NULL THEN
