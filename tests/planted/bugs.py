@@ -117,14 +117,17 @@ def digests_twice() -> None:
 
     This is no bug: nothing may follow from it.
     """
+    from services.core.identifiers import NotificationId
     from services.dispatch.digesting import Digesting
     from services.dispatch.pending import Candidate
 
     merge = Digesting._merge
 
-    async def twice(digesting: Digesting, candidate: Candidate) -> None:
-        await merge(digesting, candidate)
-        await merge(digesting, candidate)
+    async def twice(
+        digesting: Digesting, candidate: Candidate, asked_for: set[object]
+    ) -> Sequence[NotificationId]:
+        await merge(digesting, candidate, set())
+        return await merge(digesting, candidate, set())
 
     Digesting._merge = twice  # type: ignore[method-assign,assignment]
 
