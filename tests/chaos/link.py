@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from enum import StrEnum
 from typing import Protocol
 
@@ -169,7 +170,9 @@ class _Pipe:
             return
         if data is None:
             self._ended = True
-            self._target.write_eof()
+            # its peer may have reset it in this very moment
+            with suppress(OSError):
+                self._target.write_eof()
         else:
             self._target.write(data)
 
