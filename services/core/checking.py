@@ -3,11 +3,11 @@
 ``lastword check`` shows all of it; a service refuses to start on the errors.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Set
 from datetime import timedelta
 
 import jsonschema_rs
-from jinja2 import TemplateSyntaxError, meta, nodes
 from msgspec import Struct
 
 from services.core.awaiting import LEVELS
@@ -17,12 +17,14 @@ from services.core.events import Channel
 from services.core.identifiers import TypeName
 from services.core.ports import Capabilities
 from services.core.quota import Per, Quota
-from services.core.templates import REQUIRED_PARTS, Part, TemplateName, Templates, sandbox
+from services.core.templates import REQUIRED_PARTS, TemplateName, Templates
 from services.core.validation import compile_schema
 
 __all__ = ["Problem", "check"]
 
 _FILE = "lastword.toml"
+#: a variable that a template asks about
+_ASKED = re.compile(r"\b([A-Za-z_]\w*)\s*(?:\bis\s+(?:not\s+)?defined\b|\|\s*d(?:efault)?\b)")
 #: of a quota's window, for it to be worth its name
 _WORTH_USING = 0.9
 #: from its claim to its settlement, a message is out for so long at a provider that is not slow
@@ -162,34 +164,27 @@ def _given(catalogue: Catalogue, schemas: Schemas, name: TypeName) -> object:
 def _templates(catalogue: Catalogue, schemas: Schemas, sources: Sources) -> Iterator[Problem]:
     for name, text in sources.items():
         try:
-            Templates({name: text})
-            yield from _variables(name, text, _given(catalogue, schemas, name.type))
+            used = Templates({name: text}).undeclared(name) - _guarded(text)
+            yield from _variables(name, used, _given(catalogue, schemas, name.type))
         except Misconfigured as error:
             where, _, detail = str(error).partition(": ")
             yield Problem(where, detail)
 
 
-def _variables(name: TemplateName, text: str, schema: object) -> Iterator[Problem]:
+def _variables(name: TemplateName, used: Set[str], schema: object) -> Iterator[Problem]:
     """What the template uses, against what the schema promises to be there."""
     if not isinstance(schema, dict):
         return
-    try:
-        tree = sandbox(html=name.part is Part.HTML).parse(text)
-    except TemplateSyntaxError:
-        return
     promised, possible = set(schema.get("required", ())), set(schema.get("properties", ()))
-    used = meta.find_undeclared_variables(tree) - {"range"} - promised - _guarded(tree)
-    for variable in sorted(used):
+    for variable in sorted(used - promised):
         told = "may be missing: require it, or ask `is defined`"
         detail = told if variable in possible else "is not in the type's schema"
         yield Problem(f"templates/{name}", f"{variable} {detail}", is_error=False)
 
 
-def _guarded(tree: nodes.Template) -> set[str]:
+def _guarded(text: str) -> set[str]:
     """The variables that the template itself asks about before it uses them."""
-    asked = [node.node for node in tree.find_all(nodes.Test) if node.name == "defined"]
-    asked += [f.node for f in tree.find_all(nodes.Filter) if f.node and f.name in ("default", "d")]
-    return {node.name for node in asked if isinstance(node, nodes.Name)}
+    return set(_ASKED.findall(text))
 
 
 def _accounts(catalogue: Catalogue, providers: Mapping[str, Capabilities]) -> Iterator[Problem]:

@@ -1,18 +1,17 @@
 """Templates: what a notification says, by type, channel, locale and part.
 
-A template is the catalogue's own; the data in it is anybody's. So rendering is sandboxed, HTML is
-escaped, a value that is not there is an error, and the work that data can cause is bounded:
-``range`` stops at 1,000, text cannot be multiplied or padded, and a part ends at 1 MB.
+A template is the catalogue's own; the data in it is anybody's. So templates see nothing but data,
+HTML is escaped, a value that is not there is an error, and the work that data can cause is bounded:
+a template ends after 100,000 steps, text cannot be padded, and a part ends at 1 MB.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError, nodes
-from jinja2.exceptions import SecurityError, UndefinedError
-from jinja2.sandbox import SandboxedEnvironment
+from minijinja import Environment, TemplateError
 
 from services.core.errors import LastwordError, Misconfigured
 from services.core.events import Channel
@@ -26,12 +25,14 @@ __all__ = [
     "RenderError",
     "TemplateName",
     "Templates",
-    "sandbox",
 ]
 
 DEFAULT_LOCALE = "en"
-_MAX_RANGE = 1_000
 _MAX_PART = 1_000_000
+#: steps of a template
+_FUEL = 100_000
+#: escaped, though no context needs that, and programs that rewrite links may not expect it
+_SLASH = "&#x2f;"
 
 
 class Part(StrEnum):
@@ -71,50 +72,17 @@ class RenderError(LastwordError):
         self.detail = detail
 
 
-_COSTLY_METHODS = frozenset(
-    ("center", "expandtabs", "format", "format_map", "ljust", "rjust", "translate", "zfill")
+#: what is in the marks of a template, but for its strings
+_CODE = re.compile(r"\{[{%](.*?)[%}]\}", re.DOTALL)
+_STRINGS = re.compile(r"'[^']*'|\"[^\"]*\"")
+_FILTERS, _TESTS = (
+    re.compile(r"\|\s*([A-Za-z_]\w*)"),
+    re.compile(r"\bis\s+(?:not\s+)?([A-Za-z_]\w*)"),
 )
-_COSTLY_FILTERS = ("center", "format", "indent", "pprint", "slice", "batch", "random")
-
-
-_ELSEWHERE = (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends)
-
-
-class _Sandbox(SandboxedEnvironment):
-    """Jinja's sandbox, and no way to make much out of little."""
-
-    intercepted_binops = frozenset(("*", "**", "%"))
-
-    def call_binop(self, context: object, operator: str, left: object, right: object) -> object:
-        if operator == "**" or not all(isinstance(x, int | float) for x in (left, right)):
-            raise SecurityError(f"{operator} is for numbers only, and ** is not for use")
-        return left * right if operator == "*" else left % right  # type: ignore[operator]
-
-    def is_safe_attribute(self, obj: object, attr: str, value: object) -> bool:
-        padding = isinstance(obj, str) and attr in _COSTLY_METHODS
-        return not padding and super().is_safe_attribute(obj, attr, value)
-
-
-def _range(*bounds: int) -> range:
-    numbers = range(*bounds)
-    if len(numbers) > _MAX_RANGE:
-        raise SecurityError(f"a range has {_MAX_RANGE} numbers at the most")
-    return numbers
-
-
-def sandbox(*, html: bool) -> SandboxedEnvironment:
-    """Where templates are compiled; it has no loader, so none can reach for another file."""
-    environment = _Sandbox(
-        undefined=StrictUndefined, autoescape=html, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals = {"range": _range}
-    for name in _COSTLY_FILTERS:
-        del environment.filters[name]
-    return environment
-
-
-_NAME = re.compile(r"'([A-Za-z_][A-Za-z0-9_]{0,63})' is undefined")
-_MEMBER = re.compile(r"has no attribute '([A-Za-z_][A-Za-z0-9_]{0,63})'")
+#: they read another template
+_ELSEWHERE = re.compile(r"\{%[-+]?\s*(include|import|from|extends)\b")
+_WHOLE = re.compile(r"`([A-Za-z_][A-Za-z0-9_]{0,63})` is undefined")
+_MEMBER = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]{0,63})` is undefined")
 # C0 and C1 controls but tab and line feed; line and paragraph separators
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _LINE_BREAK = re.compile(r"[\t\n]")
@@ -131,29 +99,32 @@ class Templates:
     """All templates, each compiled once. Made from their texts by name."""
 
     def __init__(self, sources: Mapping[TemplateName, str]) -> None:
-        self._texts = sandbox(html=False)
-        self._html = sandbox(html=True)
-        self._compiled = {name: self._compile(name, text) for name, text in sources.items()}
+        self._compiled = _environment()
+        #: of each locale, the names of what there is
+        self._parts: dict[tuple[TypeName, Channel, str], list[TemplateName]] = defaultdict(list)
+        for name, text in sources.items():
+            self._compile(name, text)
+            self._parts[name[:3]].append(name)
         self._locales: dict[tuple[str, Channel], list[str]] = {}
         for name in sorted(sources):
             locales = self._locales.setdefault((name.type, name.channel), [])
             if name.locale not in locales and _complete(name, sources):
                 locales.append(name.locale)
 
-    def _compile(self, name: TemplateName, text: str) -> Template:
-        environment = self._html if name.part is Part.HTML else self._texts
+    def _compile(self, name: TemplateName, text: str) -> None:
+        if _ELSEWHERE.search(text):
+            raise Misconfigured(f"templates/{name}: a template stands alone: no include, import")
         try:
-            tree = environment.parse(text)
-            if next(tree.find_all(_ELSEWHERE), None) is not None:
-                raise Misconfigured(
-                    f"templates/{name}: a template stands alone: no include, import"
-                )
-            return environment.from_string(tree)
-        except TemplateSyntaxError as error:
-            line = f"templates/{name}, line {error.lineno}"
-            raise Misconfigured(f"{line}: {error.message}") from error
+            self._compiled.add_template(str(name), text)
         except TemplateError as error:
-            raise Misconfigured(f"templates/{name}: {error.message}") from error
+            where = f"templates/{name}, line {error.line}"
+            raise Misconfigured(f"{where}: {error.detail or error.kind}") from error
+        if strangers := [*_strangers(self._compiled, text)]:
+            raise Misconfigured(f"templates/{name}: {'; '.join(strangers)}")
+
+    def undeclared(self, name: TemplateName) -> frozenset[str]:
+        """The variables of a template that it does not set itself."""
+        return frozenset(self._compiled.undeclared_variables_in_template(str(name)))
 
     def render(
         self, type: TypeName, channel: Channel, locale: str | None, data: Mapping[str, object]
@@ -162,11 +133,7 @@ class Templates:
         found = _nearest(locale, self._locales.get((type, channel), []))
         if found is None:
             raise RenderError("#/type", f"{type} has no templates for {channel}")
-        parts = {
-            part: self._render(name, data)
-            for part in Part
-            if (name := TemplateName(type, channel, found, part)) in self._compiled
-        }
+        parts = {name.part: self._render(name, data) for name in self._parts[type, channel, found]}
         text = parts[Part.TEXT]
         subject = parts.get(Part.SUBJECT)
         if not text.strip() or (subject is not None and not subject.strip()):
@@ -175,17 +142,26 @@ class Templates:
 
     def _render(self, name: TemplateName, data: Mapping[str, object]) -> str:
         try:
-            text = _bounded(name, self._compiled[name].generate(data))
-        except UndefinedError as error:
-            raise _missing(name, str(error)) from error
-        except SecurityError as error:
-            raise RenderError("#/data", f"templates/{name} asks for what is not allowed") from error
-        except RenderError:
-            raise
-        except Exception as error:  # whatever a template does with a value that does not fit
-            cause = type(error).__name__
-            raise RenderError("#/data", f"templates/{name} does not fit: {cause}") from error
+            text = self._compiled.render_template(str(name), **data)
+        except TemplateError as error:
+            raise _refused(name, error) from None  # it holds values of the data
+        if len(text) > _MAX_PART:
+            raise RenderError("#/data", f"templates/{name} becomes longer than {_MAX_PART}")
         return _clean(name, text)
+
+
+def _environment() -> Environment:
+    """It has no loader, and no way to make much out of little."""
+    environment = Environment(
+        undefined_behavior="strict",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        pycompat=False,
+        auto_escape_callback=lambda name: name.endswith(Part.HTML),
+    )
+    environment.fuel = _FUEL
+    environment.remove_filter("format")
+    return environment
 
 
 def _complete(name: TemplateName, sources: Mapping[TemplateName, str]) -> bool:
@@ -203,28 +179,34 @@ def _nearest(wanted: str | None, locales: list[str]) -> str | None:
     return by_tag.get(DEFAULT_LOCALE, locales[0] if locales else None)
 
 
-def _bounded(name: TemplateName, pieces: Iterable[str]) -> str:
-    text: list[str] = []
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > _MAX_PART:
-            raise RenderError("#/data", f"templates/{name} becomes longer than {_MAX_PART}")
-        text.append(piece)
-    return "".join(text)
+def _strangers(environment: Environment, text: str) -> Iterator[str]:
+    """Filters and tests that there are not: by themselves they would fail at the first use."""
+    code = _STRINGS.sub("''", " ".join(_CODE.findall(text)))
+    for kind, names in (("filter", _FILTERS), ("test", _TESTS)):
+        for name in sorted(set(names.findall(code))):
+            try:
+                environment.eval_expr(f"'' {'|' if kind == 'filter' else 'is'} {name}")
+            except TemplateError as error:
+                if error.kind in ("UnknownFilter", "UnknownTest"):
+                    yield f"there is no {kind} {name}"
 
 
-def _missing(name: TemplateName, message: str) -> RenderError:
-    whole, member = _NAME.search(message), _MEMBER.search(message)
+def _refused(name: TemplateName, error: TemplateError) -> RenderError:
+    """In words that hold none of the data's values."""
+    told = error.detail or ""
+    whole, member = _WHOLE.match(told), _MEMBER.search(told)
     detail = f"templates/{name} needs a value that is not there"
     if whole:
         return RenderError(f"#/data/{whole[1]}", detail)
-    return RenderError("#/data", f"{detail}: {member[1]}" if member else detail)
+    if error.kind == "UndefinedError":
+        return RenderError("#/data", f"{detail}: {member[1]}" if member else detail)
+    return RenderError("#/data", f"templates/{name} does not fit: {error.kind}")
 
 
 def _clean(name: TemplateName, text: str) -> str:
     """A part as it may be sent. A line break in a subject would be a header of its own."""
     if name.part is Part.HTML:
+        text = text.replace(_SLASH, "/")
         if _SCRIPT_LINK.search(text):
             raise RenderError("#/data", f"templates/{name}: a link would run a script")
         return text

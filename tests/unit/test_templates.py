@@ -107,7 +107,7 @@ def test_a_failure_never_repeats_a_value(value: str) -> None:
 def test_html_escapes_what_is_put_into_it_and_text_does_not() -> None:
     templates = Templates(email(html="<a title='{{ name }}'>"))
     content = templates.render(HELLO, Channel.EMAIL, "en", {"name": "<b>'&"})
-    assert content.html == "<a title='&lt;b&gt;&#39;&amp;'>"
+    assert content.html == "<a title='&lt;b&gt;&#x27;&amp;'>"
     assert content.text == "Hello <b>'&."
 
 
