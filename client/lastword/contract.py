@@ -3,6 +3,7 @@
 Pure: no I/O, no clock, no chance. The engine imports this module, so the two cannot disagree.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, NewType, TypeAlias
@@ -34,6 +35,8 @@ SupersessionKey = NewType("SupersessionKey", str)
 #: Every id that Lastword derives is a UUIDv5 in this namespace.
 NAMESPACE = UUID("1a57e0d0-6b1f-5c3e-9b7a-2f4c8d9e0a11")
 DEFAULT_TENANT = "default"
+#: RFC 3986's
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 
 
 class Addresses(
@@ -156,12 +159,16 @@ def list_member_key(tenant: str, list: str, user: str) -> bytes:
     return ":".join(quote(part, safe="") for part in (tenant, list, user)).encode()
 
 
+def _quoted(part: str) -> str:
+    return part if _UNRESERVED.fullmatch(part) else quote(part, safe="")
+
+
 def supersession_key(
     tenant: str, user: str, type: str, subject: str | None = None
 ) -> SupersessionKey:
     """``tenant:user:type[:subject]``; all but RFC 3986's unreserved characters percent-encoded."""
     parts = (tenant, user, type) if subject is None else (tenant, user, type, subject)
-    return SupersessionKey(":".join(quote(part, safe="") for part in parts))
+    return SupersessionKey(":".join(map(_quoted, parts)))
 
 
 def id_from_idempotency_key(tenant: str, key: str, index: int = 0) -> NotificationId:

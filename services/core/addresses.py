@@ -10,6 +10,7 @@ and what belongs to no country (satellites, international networks) is refused.
 """
 
 import re
+from functools import lru_cache
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
@@ -34,6 +35,11 @@ _COSTLY = frozenset(
     )
 )
 _NO_COUNTRY = "001"
+#: with any domain that is one, it is an address
+_PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
+_MAX_LOCAL, _MAX_EMAIL = 64, 254
+#: addresses, of each kind, of which it is remembered what they are
+_KNOWN = 65_536
 
 
 def unclean(text: str) -> bool:
@@ -41,6 +47,7 @@ def unclean(text: str) -> bool:
     return _UNCLEAN.search(text) is not None
 
 
+@lru_cache(maxsize=_KNOWN)
 def email_fault(address: str) -> str | None:
     """What is wrong with an email address; never holds the address."""
     if unclean(address):
@@ -49,13 +56,27 @@ def email_fault(address: str) -> str | None:
         return "is not ASCII; write an international domain in its xn-- form"
     if any(mark in address for mark in ",;<> "):
         return "must be one address, without a name or a list"
+    local, _, domain = address.rpartition("@")
+    plain = len(local) <= _MAX_LOCAL and _PLAIN_LOCAL.fullmatch(local)
+    if not (_is_domain(domain) if plain and len(address) <= _MAX_EMAIL else _is_email(address)):
+        return "is no email address that can be written to"
+    return None if "." in domain else "needs a domain with a dot"
+
+
+def _is_email(address: str) -> bool:
     try:
         validate_email(address, check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError:
-        return "is no email address that can be written to"
-    return None if "." in address.rpartition("@")[2] else "needs a domain with a dot"
+        return False
+    return True
 
 
+@lru_cache(maxsize=_KNOWN)
+def _is_domain(domain: str) -> bool:
+    return _is_email(f"a@{domain}")
+
+
+@lru_cache(maxsize=_KNOWN)
 def country_of(number: str) -> str | None:
     """The country of a number in E.164, in ISO 3166's two letters; None where it has none.
 
@@ -74,6 +95,7 @@ def is_country(letters: str) -> bool:
     return letters in phonenumbers.SUPPORTED_REGIONS
 
 
+@lru_cache(maxsize=_KNOWN)
 def phone_fault(number: str) -> str | None:
     """What is wrong with a phone number; never holds the number."""
     if not _E164.fullmatch(number):
