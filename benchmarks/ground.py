@@ -1,0 +1,119 @@
+"""What benchmarks stand on: a real Kafka and PostgreSQL, and processes that come and go."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from benchmarks.workload import catalogue
+from services.runtime.embedded.kafka import EmbeddedKafka
+from services.runtime.embedded.postgres import EmbeddedPostgres
+from services.runtime.producer import LogProducer, OutRecord
+from services.runtime.settings import Settings, to_environment
+from services.runtime.topics import create_topics
+
+__all__ = ["PARTITIONS", "Ground"]
+
+PARTITIONS = 4
+_AT_ONCE = 5_000
+_LOOK_S = 0.02
+_LONGEST_S = 600.0
+_STOPS_WITHIN_S = 30.0
+
+
+class Ground:
+    """Use it as a context; one Kafka and one PostgreSQL, for all runs of one benchmark."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stack = ExitStack()
+        self.loaded = catalogue(folder / "catalogue")
+
+    def __enter__(self) -> Self:
+        kafka = self._stack.enter_context(EmbeddedKafka(self._folder / "kafka"))
+        postgres = self._stack.enter_context(EmbeddedPostgres(self._folder / "postgres"))
+        self.kafka = dict(kafka.client_properties)
+        self.settings = Settings(
+            kafka=self.kafka,
+            postgres=postgres.dsn,
+            catalogue=self._folder / "catalogue",
+            log_level="warning",
+        )
+        self._admin = AdminClient(self.kafka)
+        create_topics(self._admin, partitions=PARTITIONS, replication=1)
+        # a consumer that is asked for offsets alone
+        watcher = {**self.kafka, "group.id": "benchmark-watch"}
+        self._watcher = self._stack.enter_context(closing(Consumer(watcher)))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def create(self, topic: str) -> None:
+        """One more topic, for a peer's output."""
+        for future in self._admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
+            future.result()
+
+    def fill(self, records: Iterable[OutRecord]) -> None:
+        """Append all of these."""
+        source = iter(records)
+        with closing(LogProducer(self.kafka, client_id="benchmark-fill")) as producer:
+            while batch := list(islice(source, _AT_ONCE)):
+                producer.publish(batch)
+
+    def rewind(self, group: str, topics: Sequence[str]) -> None:
+        """The group, which has no members, reads all of these again."""
+        with closing(Consumer({**self.kafka, "group.id": group})) as consumer:
+            places = [TopicPartition(t, n, 0) for t in topics for n in range(PARTITIONS)]
+            consumer.commit(offsets=places, asynchronous=False)
+
+    def ended(self, topics: Sequence[str]) -> int:
+        """How many records stand there."""
+        places = [TopicPartition(topic, n) for topic in topics for n in range(PARTITIONS)]
+        return sum(self._watcher.get_watermark_offsets(place)[1] for place in places)
+
+    @contextmanager
+    def running(self, module: str, *args: str, **environment: str) -> Iterator[None]:
+        """A process of ours or of a peer's, told where all is; stopped in order."""
+        told = {k: v for k, v in os.environ.items() if not k.startswith("LASTWORD_")}
+        told |= to_environment(self.settings) | environment
+        log = self._folder / f"{module.rpartition('.')[2]}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *args], env=told, stdout=output, stderr=output
+            )
+        try:
+            yield
+            assert process.poll() is None, log.read_text()[-2000:]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(_STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def rate(self, topics: Sequence[str], count: int, begun: int) -> float:
+        """Records a second, from the first tenth of ``count`` more than ``begun`` to the last."""
+        first, skipped, until = 0.0, 0, time.monotonic() + _LONGEST_S
+        while (done := self.ended(topics) - begun) < count:
+            if not first and done >= count // 10:
+                first, skipped = time.monotonic(), done
+            assert time.monotonic() < until, f"{done} of {count} came"
+            time.sleep(_LOOK_S)
+        return (done - skipped) / (time.monotonic() - first)

@@ -1,0 +1,101 @@
+"""Routing: ours, the floor and a Faust agent, over the same requests.
+
+``python -m benchmarks.route --count 100000 --rounds 3``. Ours is the service itself, with its
+look-up of profiles. The floor decodes each request and encodes a proposal of its type, and decides
+nothing. The peer calls the same decision from a Faust agent; what it proposes is compared.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from uuid import uuid4
+
+from confluent_kafka import Consumer, TopicPartition
+
+from benchmarks.figures import Figure, alternating, ratio
+from benchmarks.ground import PARTITIONS, Ground
+from benchmarks.workload import record_of, requests
+from services.core.catalogue import Lane
+from services.core.groups import ROUTER
+from services.core.topics import queued, requested
+from services.runtime.codec import Codec
+
+__all__ = ["measure"]
+
+_REQUESTED, _QUEUED = tuple(map(requested, Lane)), tuple(map(queued, Lane))
+_FLOOR, _FAUST = "benchmark.floor", "benchmark.faust"
+
+
+def measure(ground: Ground, *, count: int, rounds: int) -> dict[str, Figure]:
+    """``ours``, ``floor`` and ``faust``, in records a second."""
+    codec, catalogue = Codec(), ground.loaded.catalogue
+    ground.fill(record_of(each, catalogue, codec) for each in requests(count))
+    for topic in (_FLOOR, _FAUST):
+        ground.create(topic)
+
+    def ours() -> float:
+        ground.rewind(ROUTER, _REQUESTED)
+        return _rate(ground, "services.router", _QUEUED, count)
+
+    def peer(module: str, topic: str) -> Callable[[], float]:
+        return lambda: _rate(ground, module, (topic,), count, topic, f"{topic}-{uuid4()}")
+
+    sides = {
+        "floor": peer("benchmarks.route_floor", _FLOOR),
+        "ours": ours,
+        "faust": peer("benchmarks.route_faust", _FAUST),
+    }
+    figures = alternating(sides, rounds)
+    _compare(ground, codec, count)
+    return figures
+
+
+def _rate(ground: Ground, module: str, topics: Sequence[str], count: int, *args: str) -> float:
+    begun = ground.ended(topics)
+    with ground.running(module, *args):
+        return ground.rate(topics, count, begun)
+
+
+def _compare(ground: Ground, codec: Codec, count: int) -> None:
+    """The last proposals of either are equal, each to the other's of its id."""
+    ours, theirs = (_last(ground, codec, topics, count) for topics in (_QUEUED, (_FAUST,)))
+    assert ours == theirs, "a Faust agent proposes something else"
+
+
+def _last(ground: Ground, codec: Codec, topics: Sequence[str], count: int) -> dict[object, object]:
+    found: dict[object, object] = {}
+    properties = {**ground.kafka, "group.id": f"benchmark-{uuid4()}", "enable.partition.eof": True}
+    with closing(Consumer(properties)) as consumer:
+        places = [TopicPartition(topic, n, 0) for topic in topics for n in range(PARTITIONS)]
+        consumer.assign(places)
+        left = len(places)
+        while left:
+            for message in consumer.consume(5_000, 1.0):
+                if message.error() is not None:
+                    left -= 1
+                    continue
+                event = codec.decode(message.value() or b"")
+                found[event.notification_id] = event  # type: ignore[union-attr]
+    assert len(found) == count, f"{len(found)} of {count}"
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, Ground(Path(folder)) as ground:
+        figures = measure(ground, count=given.count, rounds=given.rounds)
+    for name, figure in figures.items():
+        apart = f"({figure.least:,.0f} to {figure.most:,.0f})"
+        sys.stdout.write(f"{name:6} {figure.median:10,.0f} a second {apart}\n")
+    for name in ("floor", "faust"):
+        sys.stdout.write(f"ours / {name}: {ratio(figures['ours'], figures[name]):.2f}\n")
+
+
+if __name__ == "__main__":
+    main()
