@@ -16,6 +16,8 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from benchmarks.workload import catalogue
+from services.core.catalogue import Lane
+from services.core.topics import queued, requested
 from services.runtime.embedded.kafka import EmbeddedKafka
 from services.runtime.embedded.postgres import EmbeddedPostgres
 from services.runtime.producer import LogProducer, OutRecord
@@ -25,6 +27,8 @@ from services.runtime.topics import create_topics
 __all__ = ["PARTITIONS", "Ground"]
 
 PARTITIONS = 4
+#: that are filled
+TOPICS = (*map(requested, Lane), *map(queued, Lane))
 _AT_ONCE = 5_000
 _LOOK_S = 0.02
 _LONGEST_S = 600.0
@@ -72,6 +76,11 @@ class Ground:
     def fill(self, records: Iterable[OutRecord]) -> None:
         """Append all of these."""
         source = iter(records)
+        self._filled = {
+            (topic, n): self._watcher.get_watermark_offsets(TopicPartition(topic, n))[1]
+            for topic in TOPICS
+            for n in range(PARTITIONS)
+        }
         with closing(LogProducer(self.kafka, client_id="benchmark-fill")) as producer:
             while batch := list(islice(source, _AT_ONCE)):
                 producer.publish(batch)
@@ -80,6 +89,12 @@ class Ground:
         """The group, which has no members, reads all of these again."""
         with closing(Consumer({**self.kafka, "group.id": group})) as consumer:
             places = [TopicPartition(t, n, 0) for t in topics for n in range(PARTITIONS)]
+            consumer.commit(offsets=places, asynchronous=False)
+
+    def place(self, group: str, topic: str) -> None:
+        """The group, which has no members, reads what was filled in last."""
+        with closing(Consumer({**self.kafka, "group.id": group})) as consumer:
+            places = [TopicPartition(topic, n, self._filled[topic, n]) for n in range(PARTITIONS)]
             consumer.commit(offsets=places, asynchronous=False)
 
     def ended(self, topics: Sequence[str]) -> int:

@@ -1,0 +1,97 @@
+"""A sandbox for senders to send to, and how many it takes in a second."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from urllib.request import Request as Call
+from urllib.request import urlopen
+from uuid import UUID
+
+from msgspec import Struct
+
+from benchmarks.ground import Ground
+from services.cli.wiring import with_sandbox
+from services.core.events import Channel
+from services.core.identifiers import AccountName, NotificationId
+from services.core.ports import Content, Message, Request
+from services.providers import PROVIDERS
+from services.runtime.access import build_accesses
+
+__all__ = ["Sandbox", "sample", "sandbox"]
+
+_LOOK_S = 0.1
+_READY_WITHIN_S = 30.0
+_LONGEST_S = 600.0
+
+
+class Sandbox(Struct, frozen=True):
+    """Where it is."""
+
+    url: str
+
+    def accepted(self) -> int:
+        with urlopen(f"{self.url}/ledger/summary") as answer:
+            count: int = json.loads(answer.read())["accepted"]
+            return count
+
+    def forget(self) -> None:
+        urlopen(Call(f"{self.url}/ledger", method="DELETE")).close()
+
+    def rate(self, count: int) -> float:
+        """Messages a second, from the first tenth of ``count`` to the last."""
+        first, skipped, until = 0.0, 0, time.monotonic() + _LONGEST_S
+        while (done := self.accepted()) < count:
+            if not first and done >= count // 10:
+                first, skipped = time.monotonic(), done
+            assert time.monotonic() < until, f"{done} of {count} came"
+            time.sleep(_LOOK_S)
+        return (done - skipped) / (time.monotonic() - first)
+
+
+@contextmanager
+def sandbox(ground: Ground, folder: Path) -> Iterator[Sandbox]:
+    """All accounts of the ground's catalogue are its own, for as long as it lasts."""
+    file = folder / "sandbox.json"
+    before = ground.settings
+    with ground.running(
+        "services.sandbox",
+        LASTWORD_ADDRESS_FILE=str(file),
+        LASTWORD_SANDBOX_BIND="127.0.0.1:0",
+    ):
+        until = time.monotonic() + _READY_WITHIN_S
+        while not file.exists():
+            assert time.monotonic() < until, "the sandbox does not start"
+            time.sleep(_LOOK_S)
+        told = json.loads(file.read_text())
+        ground.settings = with_sandbox(before, ground.loaded.catalogue, told["providers"])
+        try:
+            yield Sandbox(told["url"])
+        finally:
+            ground.settings = before
+
+
+def sample(ground: Ground, account: str, count: int = 1) -> Request:
+    """One request to the sandbox with so many messages, as ours would make it."""
+    accesses = build_accesses(ground.loaded.catalogue, PROVIDERS, ground.settings)
+    access = accesses[AccountName(account)]
+    text = "Order A-1: EUR 129.90\nhttps://shop.example.test/invoices/" + 32 * "0"
+    messages = [
+        Message(
+            notification_id=NotificationId(_id(number)),
+            attempt=1,
+            type="invoice",
+            channel=Channel.EMAIL,
+            address=f"user-{number}@customers.example.test",
+            content=Content(text=text, subject="Your invoice for order A-1"),
+        )
+        for number in range(count)
+    ]
+    provider = PROVIDERS[access.account.provider]
+    return provider.build_request(access, messages, time_left=timedelta(hours=1))
+
+
+def _id(number: int) -> UUID:
+    return UUID(int=number, version=4)

@@ -1,0 +1,126 @@
+"""Single sends and batches: ours, the floor, Celery and Dramatiq, to the same sandbox.
+
+``python -m benchmarks.single --count 10000 --rounds 3``. Ours is the dispatch service: it begins
+with records on ``deliveries.queued``, and has ended when all are settled and published. The floor
+reads the same records and posts for each, with no ledger, no events and no rendering. The peers
+have a task in Redis for each, which posts one message, with no guarantee at all.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from benchmarks.figures import Figure, alternating, ratio
+from benchmarks.ground import Ground
+from benchmarks.proposals import Proposals
+from benchmarks.redis_server import redis
+from benchmarks.sandboxed import Sandbox, sample, sandbox
+from services.core.ports import Request
+from services.core.topics import ATTEMPTS, queued
+
+__all__ = ["measure"]
+
+#: a started, a settled and a closed for each
+_FACTS = 3
+
+
+class Work:
+    """The same messages for all who send; ``batch``: of one request of ours and of the floor's."""
+
+    def __init__(
+        self, ground: Ground, place: Sandbox, server: str, type: str, account: str, batch: int
+    ) -> None:
+        self._ground, self._place, self._redis = ground, place, server
+        self._proposals = Proposals(ground)
+        self._type = type
+        self._topic = queued(ground.loaded.catalogue.types[type].lane)  # type: ignore[index]
+        self._request = sample(ground, account, batch)
+        self._single = sample(ground, account)
+        self._batch = batch
+
+    def ours(self, count: int) -> float:
+        ground = self._ground
+        ground.fill(self._proposals.of(self._type, count))
+        begun = ground.ended([ATTEMPTS])
+        with ground.running("services.dispatch"):
+            return ground.rate([ATTEMPTS], count * _FACTS, begun) / _FACTS
+
+    def floor(self, count: int) -> float:
+        ground, group = self._ground, f"benchmark-{uuid4()}"
+        ground.place(group, self._topic)
+        arguments = (self._topic, group, str(self._batch))
+        return self._sent("benchmarks.single_floor", arguments, count, self._request)
+
+    def peer(self, module: str) -> Callable[[int], float]:
+        def sent(count: int) -> float:
+            return self._sent(module, (self._redis, str(count)), count, self._single)
+
+        return sent
+
+    def _sent(self, module: str, arguments: tuple[str, ...], count: int, request: Request) -> float:
+        self._place.forget()
+        told = {"BENCHMARK_REQUEST": _as_json(request)}
+        with self._ground.running(module, *arguments, **told):
+            return self._place.rate(count)
+
+
+def measure(
+    ground: Ground, folder: Path, *, count: int, rounds: int, type: str, account: str, batch: int
+) -> Mapping[str, Figure]:
+    """``ours``, ``floor``, ``celery`` and ``dramatiq``, in messages a second."""
+    with ExitStack() as stack:
+        place = stack.enter_context(sandbox(ground, folder))
+        server = stack.enter_context(redis(folder / "redis"))
+        work = Work(ground, place, server, type, account, batch)
+        sides: dict[str, Callable[[int], float]] = {
+            "ours": work.ours,
+            "floor": work.floor,
+            "celery": work.peer("benchmarks.peer_celery"),
+            "dramatiq": work.peer("benchmarks.peer_dramatiq"),
+        }
+        runs = {name: partial(run, count) for name, run in sides.items()}
+        return alternating(runs, rounds)
+
+
+def _as_json(request: Request) -> str:
+    return json.dumps(
+        {"url": request.url, "headers": dict(request.headers), "body": request.body.decode()}
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", action="store_true", help="to a provider that takes a hundred")
+    given = parser.parse_args()
+    type, account, batch = ("invoice", "postmark-transactional", 1)
+    if given.batch:
+        type, account, batch = ("campaign", "postmark-broadcast", 100)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Ground(folder) as ground:
+            figures = measure(
+                ground,
+                folder,
+                count=given.count,
+                rounds=given.rounds,
+                type=type,
+                account=account,
+                batch=batch,
+            )
+    for name, figure in figures.items():
+        apart = f"({figure.least:,.0f} to {figure.most:,.0f})"
+        sys.stdout.write(f"{name:8} {figure.median:10,.0f} a second {apart}\n")
+    for name in ("floor", "celery", "dramatiq"):
+        sys.stdout.write(f"ours / {name}: {ratio(figures['ours'], figures[name]):.2f}\n")
+
+
+if __name__ == "__main__":
+    main()
