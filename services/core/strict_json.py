@@ -23,6 +23,8 @@ _INT64 = range(-(2**63), 2**63)
 _SURELY_INT64 = 19
 #: possessive, so that hostile quotes cost no more than their length
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_OTHERWISE = object()
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _BRACKET = re.compile(rb"[\[\]{}]")
 
@@ -30,8 +32,11 @@ _BRACKET = re.compile(rb"[\[\]{}]")
 def read_json(raw: bytes) -> object:
     """The parsed document, if it is one that all readers understand alike; else ``PoisonEvent``."""
     _check_depth(raw)
+    document = _as_we_write(raw)
+    if document is not _OTHERWISE:
+        return document
     try:
-        document: object = _DECODER.decode(raw.decode())
+        document = _DECODER.decode(raw.decode())
     except UnicodeDecodeError as error:
         raise _invalid(f"not UTF-8 at byte {error.start}: encode the text as UTF-8") from None
     except json.JSONDecodeError as error:
@@ -39,6 +44,20 @@ def read_json(raw: bytes) -> object:
     if b"\\u" in raw:
         _check_escapes(raw, document)
     return document
+
+
+def _as_we_write(raw: bytes) -> object:
+    """The document of what is the same when it is written again, by a far quicker reader.
+
+    So no key is there twice, and no number is odd.
+    """
+    if b"\\u" in raw or _LONG_NUMBER.search(raw):
+        return _OTHERWISE
+    try:
+        document: object = msgspec.json.decode(raw)
+        return document if msgspec.json.encode(document) == raw else _OTHERWISE
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return _OTHERWISE
 
 
 def _invalid(detail: str) -> PoisonEvent:

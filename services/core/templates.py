@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from minijinja import Environment, TemplateError
 
@@ -62,6 +62,10 @@ class TemplateName(NamedTuple):
         return f"{self.type}/{self.channel}.{self.locale}.{self.part}"
 
 
+#: as it is compiled, and as it is told of
+_Named: TypeAlias = tuple[str, TemplateName]
+
+
 class RenderError(LastwordError):
     """This notification cannot be written. ``pointer``: the JSON pointer of what to change."""
 
@@ -101,10 +105,10 @@ class Templates:
     def __init__(self, sources: Mapping[TemplateName, str]) -> None:
         self._compiled = _environment()
         #: of each locale, the names of what there is
-        self._parts: dict[tuple[TypeName, Channel, str], list[TemplateName]] = defaultdict(list)
+        self._parts: dict[tuple[TypeName, Channel, str], list[_Named]] = defaultdict(list)
         for name, text in sources.items():
             self._compile(name, text)
-            self._parts[name[:3]].append(name)
+            self._parts[name[:3]].append((str(name), name))
         self._locales: dict[tuple[str, Channel], list[str]] = {}
         for name in sorted(sources):
             locales = self._locales.setdefault((name.type, name.channel), [])
@@ -133,16 +137,19 @@ class Templates:
         found = _nearest(locale, self._locales.get((type, channel), []))
         if found is None:
             raise RenderError("#/type", f"{type} has no templates for {channel}")
-        parts = {name.part: self._render(name, data) for name in self._parts[type, channel, found]}
+        parts = {
+            name.part: self._render(key, name, data)
+            for key, name in self._parts[type, channel, found]
+        }
         text = parts[Part.TEXT]
         subject = parts.get(Part.SUBJECT)
         if not text.strip() or (subject is not None and not subject.strip()):
             raise RenderError("#/data", f"{type}/{channel}.{found}: nothing is left to be said")
         return Content(text=text, subject=subject, html=parts.get(Part.HTML))
 
-    def _render(self, name: TemplateName, data: Mapping[str, object]) -> str:
+    def _render(self, key: str, name: TemplateName, data: Mapping[str, object]) -> str:
         try:
-            text = self._compiled.render_template(str(name), **data)
+            text = self._compiled.render_template(key, **data)
         except TemplateError as error:
             raise _refused(name, error) from None  # it holds values of the data
         if len(text) > _MAX_PART:

@@ -52,6 +52,8 @@ _MAX_LIST = 128
 _OF_LIST = "list:"
 _MAX_DATA_BYTES = 256 * 1024
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")
+#: perhaps beyond 64 bits
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECRETIVE = re.compile(r"[^\s'\"]*@[^\s'\"]*|\+?\d{7,}")
 
@@ -314,6 +316,8 @@ def _schema_fault(error: jsonschema_rs.ValidationError) -> Fault:
 
 def _unfit(data: Mapping[str, object]) -> str | None:
     """Why the data could not travel: each service and table must be able to hold it."""
+    if _surely_fits(data):
+        return None
     level: list[object] = [data]
     for _ in range(MAX_DEPTH):
         below: list[object] = []
@@ -328,6 +332,21 @@ def _unfit(data: Mapping[str, object]) -> str | None:
             return _too_large(data)
         level = below
     return f"is nested more than {MAX_DEPTH} levels deep"
+
+
+def _surely_fits(data: Mapping[str, object]) -> bool:
+    """Quickly: as JSON it is short and shallow, with no escapes and no long numbers."""
+    try:
+        text = msgspec.json.encode(data)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return False
+    return (
+        len(text) <= _MAX_DATA_BYTES
+        and text.count(b"{") + text.count(b"[") <= MAX_DEPTH
+        and b"\\u" not in text
+        and b"null" not in text
+        and _LONG_NUMBER.search(text) is None
+    )
 
 
 def _unfit_value(value: object) -> str | None:

@@ -160,7 +160,7 @@ def _read(writer: Writer, value: bytes, start: int) -> Event:
     reader = writer.reader
     try:
         # Any: fastavro gives what the schema says, which msgspec then holds against the struct
-        fields: Any = schemaless_reader(stream, writer.parsed, reader.parsed)
+        fields: Any = schemaless_reader(stream, writer.parsed, writer.read_as)
     except Exception as error:  # fastavro has no one error for bytes that are not what they say
         raise PoisonEvent(
             "not_decodable", f"no {reader.event.__name__} under its own schema: {_kind(error)}"

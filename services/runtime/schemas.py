@@ -52,6 +52,11 @@ class Writer(msgspec.Struct, frozen=True):
     parsed: Schema
     reader: EventSchema
 
+    @property
+    def read_as(self) -> Schema | None:
+        """None: as it was written."""
+        return None if self.parsed is self.reader.parsed else self.reader.parsed
+
 
 @cache
 def schema_of(event: type[Event]) -> EventSchema:
@@ -91,7 +96,7 @@ def writers() -> Mapping[bytes, Writer]:
     for name, event in EVENTS.items():
         reader = schema_of(event)
         for text in (*history(name), reader.text):
-            parsed = parse_schema(json.loads(text))
+            parsed = reader.parsed if text == reader.text else parse_schema(json.loads(text))
             known[_fingerprint(parsed)] = Writer(parsed=parsed, reader=reader)
     return known
 
