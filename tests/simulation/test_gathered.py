@@ -79,8 +79,11 @@ def test_what_was_cancelled_is_in_no_digest() -> None:
 def test_all_on_a_list_are_told_once_though_whoever_goes_through_it_dies() -> None:
     with Scene(lanes=LANES) as scene:
         scene.world.join(*MEMBERS)
+        scene.down("b")
         scene.tell(asks_all("team", type=NOTE))
-        scene.on("of default:u1:note", lambda: crash_all(scene))
+        scene.until("of default:u1:note")
+        crash_all(scene)
+        scene.down()
         scene.run(40)
         team = asks_all("team", type=NOTE).id
         assert team is not None
