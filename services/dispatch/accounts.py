@@ -29,6 +29,9 @@ _RESERVED = 20
 _SOON_S = 0.05
 #: one lost reply may be chance
 _DOUBTS = 3
+#: bulk asks for a while's worth of cells at once, rather than for each as it comes within reach
+_BULK_PAUSE_S = 0.2
+_FIRST_BULK_ASKS = 16
 
 
 class Circuit(StrEnum):
@@ -57,7 +60,9 @@ class _Account:
     __slots__ = (
         "asked",
         "asks",
+        "bulk_asks",
         "bulk_limit",
+        "bulk_waits_until",
         "cell_at",
         "circuit",
         "doubts",
@@ -77,6 +82,8 @@ class _Account:
         #: would only be refused
         self.asked = 0
         self.asks = inf if quota is None else quota.limits[quota.shortest]
+        #: and for bulk: not many more than were granted last
+        self.bulk_asks = inf if quota is None else _FIRST_BULK_ASKS
         self.in_flight = 0
         self.circuit = Circuit.CLOSED
         #: one after the other since it was closed, and unknown outcomes since a known one
@@ -85,6 +92,8 @@ class _Account:
         self.rests_until = 0.0
         #: for bulk and for the others: until then its quota has no room
         self.full_until = {True: 0.0, False: 0.0}
+        #: bulk that is owed nothing waits until then
+        self.bulk_waits_until = 0.0
         #: the last cell that was granted opens then
         self.cell_at = 0.0
         #: its provider has said so, and the ledger was not told yet
@@ -96,8 +105,12 @@ class _Account:
             return 1
         return self.bulk_limit if bulk else self.limit
 
-    def waits_until(self, *, bulk: bool) -> float:
-        return max(self.rests_until, self.full_until[bulk])
+    def may_ask(self, *, bulk: bool) -> bool:
+        return self.asked < (min(self.asks, self.bulk_asks) if bulk else self.asks)
+
+    def waits_until(self, *, bulk: bool, owed: bool = False) -> float:
+        until = max(self.rests_until, self.full_until[bulk])
+        return max(until, self.bulk_waits_until) if bulk and not owed else until
 
 
 class Accounts:
@@ -118,17 +131,19 @@ class Accounts:
         self._changes: list[Change] = []
 
     def pick(
-        self, names: Iterable[AccountName], now: float, *, bulk: bool = False
+        self, names: Iterable[AccountName], now: float, *, bulk: bool = False, owed: bool = False
     ) -> AccountName | None:
         """The first that may be used now, if it has room; the order is the route's preference.
+
+        ``owed``: others had their turn before this lane for long enough.
 
         One that the catalogue has no more, though a proposal of before names it, is not available.
         """
         for name in names:
             account = self._accounts.get(name)
-            if account is None or now < account.waits_until(bulk=bulk):
+            if account is None or now < account.waits_until(bulk=bulk, owed=owed):
                 continue
-            if account.in_flight < account.most(bulk=bulk) and account.asked < account.asks:
+            if account.in_flight < account.most(bulk=bulk) and account.may_ask(bulk=bulk):
                 return name
             # busy for a moment, it is waited for; full of what waits for its cell, it is not
             if not account.failures and account.cell_at - now < _FAR_S:
@@ -142,8 +157,11 @@ class Accounts:
 
     def wake_at(self, now: float) -> float | None:
         """When the next of those that rest or are full may be tried again."""
+        kinds = ((False, False), (True, True), (True, False))
         waits = (
-            a.waits_until(bulk=bulk) for a in self._accounts.values() for bulk in (True, False)
+            account.waits_until(bulk=bulk, owed=owed)
+            for account in self._accounts.values()
+            for bulk, owed in kinds
         )
         return min((until for until in waits if until > now), default=None)
 
@@ -163,11 +181,24 @@ class Accounts:
         account.cell_at = cell_at
 
     def full(self, name: AccountName, until: float, *, bulk: bool) -> None:
-        """Its quota has no room before then: for bulk alone, or for anybody."""
+        """Its quota has no room before then: for bulk alone, or for anybody.
+
+        What comes within reach is a second ahead, so bulk can wait until there is more of it, if it
+        is owed nothing.
+        """
         account = self._accounts[name]
         account.full_until[True] = until
+        account.bulk_waits_until = until + _BULK_PAUSE_S
         if not bulk:
             account.full_until[False] = until
+
+    def answered(self, name: AccountName, *, granted: int, refused: int) -> None:
+        """So many of bulk were granted, and for so many its quota had no room."""
+        account = self._accounts[name]
+        if refused:
+            account.bulk_asks = granted + granted // 4 + 2
+        else:
+            account.bulk_asks = max(account.bulk_asks, 2 * granted)
 
     def was_throttled(self, name: AccountName) -> bool:
         """Whether its provider has throttled since this was asked last."""

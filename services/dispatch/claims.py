@@ -1,5 +1,6 @@
 """Claims a batch of choices, and deals with each answer."""
 
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from itertools import count
 
@@ -211,12 +212,20 @@ class Claims:
     ) -> None:
         """Leave alone what has no room: until the first that found none is worth asking for."""
         until: dict[tuple[AccountName, bool], float] = {}
+        granted, refused = Counter[AccountName](), Counter[AccountName]()
         for (choice, _), answer in zip(rendered, answers, strict=True):
             if answer.refused is ClaimRefused.QUOTA and answer.retry_at is not None:
                 of = (choice.account, choice.candidate.lane is Lane.BULK)
                 until.setdefault(of, answer.retry_at.timestamp())
+            if choice.candidate.lane is Lane.BULK:
+                granted[choice.account] += answer.refused is None
+                refused[choice.account] += answer.refused is ClaimRefused.QUOTA
         for (account, bulk), retry_at in until.items():
             self._state.accounts.full(account, retry_at, bulk=bulk)
+        for account in granted.keys() | refused.keys():
+            self._state.accounts.answered(
+                account, granted=granted[account], refused=refused[account]
+            )
 
     def _land(self, choice: Choice) -> None:
         self._state.accounts.end(choice.account, None, self._state.now(), 0.0)

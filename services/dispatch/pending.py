@@ -113,7 +113,7 @@ class PendingTable:
         for lane, owed in self._turns.owed():
             if lane in held:
                 continue
-            if choices := self._choose(lane, now, min(owed, most)):
+            if choices := self._choose(lane, now, min(owed, most), owed=True):
                 return choices
             if lane is Lane.BULK:
                 kept = self._accounts.soon_for_bulk(self._waited_for(lane), now)
@@ -124,14 +124,20 @@ class PendingTable:
         return []
 
     def _choose(
-        self, lane: Lane, now: float, most: int, but: Container[AccountName] = ()
+        self,
+        lane: Lane,
+        now: float,
+        most: int,
+        but: Container[AccountName] = (),
+        *,
+        owed: bool = False,
     ) -> list[Choice]:
         """Of one lane; ``but`` by these accounts."""
         choices: list[Choice] = []
         for names, heap in self._ready[lane].items():
             able = tuple(name for name in names if name not in but) if but else names
             while heap and len(choices) < most:
-                account = self._accounts.pick(able, now, bulk=lane is Lane.BULK)
+                account = self._accounts.pick(able, now, bulk=lane is Lane.BULK, owed=owed)
                 if account is None:
                     break
                 candidate = self._pop(heap)

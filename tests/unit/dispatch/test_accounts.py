@@ -170,6 +170,35 @@ def test_p18_where_bulk_has_spent_its_part_the_others_have_theirs() -> None:
     assert accounts.wake_at(0.5) == 1.0
 
 
+def test_bulk_waits_for_more_than_the_next_cell_unless_it_is_owed_its_turn() -> None:
+    accounts = Accounts({A: 5}, {A: SHARED})
+    accounts.full(A, 1.0, bulk=True)
+    assert accounts.pick([A], 1.0, bulk=True) is None
+    assert accounts.pick([A], 1.0, bulk=True, owed=True) == A
+    assert accounts.pick([A], 1.2, bulk=True) == A
+
+
+def test_bulk_asks_for_little_more_than_it_was_granted_last() -> None:
+    accounts = Accounts({A: 1_000}, {A: Quota(limits={Per.SECOND: 500})})
+
+    def asks() -> int:
+        asked = 0
+        while accounts.pick([A], 0.0, bulk=True):
+            accounts.begin(A)
+            asked += 1
+        for _ in range(asked):
+            accounts.granted(A, 0.1)
+        return asked
+
+    first = asks()
+    accounts.answered(A, granted=first, refused=0)
+    assert asks() == 2 * first
+    accounts.answered(A, granted=8, refused=100)
+    assert asks() == 12
+    accounts.answered(A, granted=0, refused=12)
+    assert asks() == 2
+
+
 def test_p18_bulk_leaves_others_something_of_what_may_be_in_flight_on_a_shared_account() -> None:
     accounts = Accounts({A: 40, B: 1}, {A: SHARED, B: SHARED})
     for _ in range(38):
