@@ -750,8 +750,9 @@ class Oracle(Watch):
     def closed(self, closings: Sequence[Closing]) -> None:
         """It holds these verdicts now."""
         for closing in closings:
-            held = self.closings.setdefault(closing.id, closing)
-            if held is closing:
+            held = self.closings.get(closing.id)
+            if held is None:
+                self.closings[closing.id] = closing
                 self.say(f"held: {self.name(closing.id)} closed as {closing.reason}")
                 self.counts[f"closed {closing.reason}"] += 1
                 self._may_be_closed(closing)
