@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +15,14 @@ from typing import Self
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from benchmarks.figures import rate
 from benchmarks.workload import catalogue
 from services.core.catalogue import Lane
-from services.core.topics import queued, requested
+from services.core.errors import Retryable
+from services.core.topics import ATTEMPTS, queued, requested
 from services.runtime.embedded.kafka import EmbeddedKafka
 from services.runtime.embedded.postgres import EmbeddedPostgres
+from services.runtime.ends import log_ends
 from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.settings import Settings, to_environment
 from services.runtime.topics import create_topics
@@ -30,9 +33,9 @@ PARTITIONS = 4
 #: that are filled
 TOPICS = (*map(requested, Lane), *map(queued, Lane))
 _AT_ONCE = 5_000
-_LOOK_S = 0.02
-_LONGEST_S = 600.0
+_LOOK_S = 0.05
 _STOPS_WITHIN_S = 30.0
+_LED_WITHIN_S = 10.0
 
 
 class Ground:
@@ -53,11 +56,9 @@ class Ground:
             catalogue=self._folder / "catalogue",
             log_level="warning",
         )
-        self._admin = AdminClient(self.kafka)
+        self._admin = AdminClient({**self.kafka})
         create_topics(self._admin, partitions=PARTITIONS, replication=1)
-        # a consumer that is asked for offsets alone
-        watcher = {**self.kafka, "group.id": "benchmark-watch"}
-        self._watcher = self._stack.enter_context(closing(Consumer(watcher)))
+        self._until_led([*TOPICS, ATTEMPTS])
         return self
 
     def __exit__(
@@ -72,35 +73,39 @@ class Ground:
         """One more topic, for a peer's output."""
         for future in self._admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
             future.result()
+        self._until_led([topic])
 
     def fill(self, records: Iterable[OutRecord]) -> None:
         """Append all of these."""
         source = iter(records)
-        self._filled = {
-            (topic, n): self._watcher.get_watermark_offsets(TopicPartition(topic, n))[1]
-            for topic in TOPICS
-            for n in range(PARTITIONS)
-        }
+        self._filled = log_ends(self._admin, TOPICS)
         with closing(LogProducer(self.kafka, client_id="benchmark-fill")) as producer:
             while batch := list(islice(source, _AT_ONCE)):
                 producer.publish(batch)
 
     def rewind(self, group: str, topics: Sequence[str]) -> None:
-        """The group, which has no members, reads all of these again."""
+        """The group, which has no members, reads again what was filled in last."""
         with closing(Consumer({**self.kafka, "group.id": group})) as consumer:
-            places = [TopicPartition(t, n, 0) for t in topics for n in range(PARTITIONS)]
-            consumer.commit(offsets=places, asynchronous=False)
-
-    def place(self, group: str, topic: str) -> None:
-        """The group, which has no members, reads what was filled in last."""
-        with closing(Consumer({**self.kafka, "group.id": group})) as consumer:
-            places = [TopicPartition(topic, n, self._filled[topic, n]) for n in range(PARTITIONS)]
+            places = [
+                TopicPartition(topic, n, self._filled[topic, n])
+                for topic in topics
+                for n in range(PARTITIONS)
+            ]
             consumer.commit(offsets=places, asynchronous=False)
 
     def ended(self, topics: Sequence[str]) -> int:
         """How many records stand there."""
-        places = [TopicPartition(topic, n) for topic in topics for n in range(PARTITIONS)]
-        return sum(self._watcher.get_watermark_offsets(place)[1] for place in places)
+        return sum(log_ends(self._admin, topics).values())
+
+    def _until_led(self, topics: Sequence[str]) -> None:
+        """New ones have no leader for a moment."""
+        until = time.monotonic() + _LED_WITHIN_S
+        while time.monotonic() < until:
+            with suppress(Retryable):
+                log_ends(self._admin, topics)
+                return
+            time.sleep(_LOOK_S)
+        log_ends(self._admin, topics)
 
     @contextmanager
     def running(self, module: str, *args: str, **environment: str) -> Iterator[None]:
@@ -125,10 +130,4 @@ class Ground:
 
     def rate(self, topics: Sequence[str], count: int, begun: int) -> float:
         """Records a second, from the first tenth of ``count`` more than ``begun`` to the last."""
-        first, skipped, until = 0.0, 0, time.monotonic() + _LONGEST_S
-        while (done := self.ended(topics) - begun) < count:
-            if not first and done >= count // 10:
-                first, skipped = time.monotonic(), done
-            assert time.monotonic() < until, f"{done} of {count} came"
-            time.sleep(_LOOK_S)
-        return (done - skipped) / (time.monotonic() - first)
+        return rate(lambda: self.ended(topics) - begun, count, _LOOK_S)

@@ -6,13 +6,11 @@ from itertools import count, islice
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.ground import PARTITIONS, Ground
-from benchmarks.workload import record_of, requests
+from benchmarks.workload import as_read, record_of, requests
 from services.core.catalogue import Lane
-from services.core.partitioner import partition_of
 from services.core.record import Record
 from services.core.topics import requested
 from services.router.app import Router
-from services.runtime.clock import utc_now
 from services.runtime.codec import Codec
 from services.runtime.producer import OutRecord
 from services.runtime.topics import topic_ids
@@ -42,13 +40,4 @@ class Proposals:
             yield record_of(request, self._catalogue, self._codec)
 
     def _record(self, out: OutRecord) -> Record:
-        assert out.key is not None, "record_of gives each a key"
-        return Record(
-            topic=out.topic,
-            topic_id=self._ids[out.topic],
-            partition=partition_of(out.key, PARTITIONS),
-            offset=next(self._offsets),
-            key=out.key,
-            value=out.value,
-            timestamp=utc_now(),
-        )
+        return as_read(out, self._ids[out.topic], PARTITIONS, next(self._offsets))

@@ -6,22 +6,20 @@ nothing. The peer calls the same decision from a Faust agent; what it proposes i
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
-from confluent_kafka import Consumer, TopicPartition
-
-from benchmarks.figures import Figure, alternating, ratio
-from benchmarks.ground import PARTITIONS, Ground
+from benchmarks.figures import Figure, alternating, tell
+from benchmarks.ground import Ground
 from benchmarks.workload import record_of, requests
 from services.core.catalogue import Lane
 from services.core.groups import ROUTER
 from services.core.topics import queued, requested
 from services.runtime.codec import Codec
+from services.runtime.stretches import StretchReader
 
 __all__ = ["measure"]
 
@@ -67,17 +65,10 @@ def _compare(ground: Ground, codec: Codec, count: int) -> None:
 
 def _last(ground: Ground, codec: Codec, topics: Sequence[str], count: int) -> dict[object, object]:
     found: dict[object, object] = {}
-    properties = {**ground.kafka, "group.id": f"benchmark-{uuid4()}", "enable.partition.eof": True}
-    with closing(Consumer(properties)) as consumer:
-        places = [TopicPartition(topic, n, 0) for topic in topics for n in range(PARTITIONS)]
-        consumer.assign(places)
-        left = len(places)
-        while left:
-            for message in consumer.consume(5_000, 1.0):
-                if message.error() is not None:
-                    left -= 1
-                    continue
-                event = codec.decode(message.value() or b"")
+    with closing(StretchReader(ground.kafka, dict.fromkeys(topics, ""))) as reader:
+        for records in reader.read(*reader.span(None)):
+            for record in records:
+                event = codec.decode(record.value or b"")
                 found[event.notification_id] = event  # type: ignore[union-attr]
     assert len(found) == count, f"{len(found)} of {count}"
     return found
@@ -90,11 +81,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Ground(Path(folder)) as ground:
         figures = measure(ground, count=given.count, rounds=given.rounds)
-    for name, figure in figures.items():
-        apart = f"({figure.least:,.0f} to {figure.most:,.0f})"
-        sys.stdout.write(f"{name:6} {figure.median:10,.0f} a second {apart}\n")
-    for name in ("floor", "faust"):
-        sys.stdout.write(f"ours / {name}: {ratio(figures['ours'], figures[name]):.2f}\n")
+    tell(figures, ("floor", "faust"))
 
 
 if __name__ == "__main__":

@@ -9,14 +9,13 @@ from typing import Any
 from confluent_kafka import Consumer, Producer
 from fastavro import schemaless_reader, schemaless_writer
 
-from benchmarks.workload import record_of, requests
+from benchmarks.ground import PARTITIONS
+from benchmarks.workload import as_read, record_of, requests
 from services.core.catalogue import Lane
 from services.core.events import NotificationRequested, NotificationRouted
-from services.core.record import Record
 from services.core.topics import requested
 from services.router.app import Router
 from services.runtime.catalogue import load_catalogue
-from services.runtime.clock import utc_now
 from services.runtime.codec import Codec
 from services.runtime.schemas import schema_of
 from services.runtime.settings import Settings, read_settings
@@ -33,27 +32,20 @@ def _proposals(settings: Settings, partitions: int) -> Mapping[str, dict[str, An
     reader = schema_of(NotificationRouted).parsed
     found: dict[str, dict[str, Any]] = {}
     for request in requests(1_000):
-        out = record_of(request, loaded.catalogue, codec)
         if request.type not in found:
-            for number in range(partitions):
-                place = {"topic": out.topic, "partition": number, "offset": 1, "topic_id": "t"}
-                record = Record(
-                    key=out.key, value=out.value, headers=(), timestamp=utc_now(), **place
-                )
-                (routed,) = router.decide([record])
-                if routed.topic.startswith("deliveries."):
-                    value = BytesIO((routed.value or b"")[_PREFIX:])
-                    fields = schemaless_reader(value, reader, None)
-                    assert isinstance(fields, dict)
-                    found[request.type] = fields
-                    break
+            out = record_of(request, loaded.catalogue, codec)
+            (routed,) = router.decide([as_read(out, "", partitions, 0)])
+            value = BytesIO((routed.value or b"")[_PREFIX:])
+            fields = schemaless_reader(value, reader, None)
+            assert isinstance(fields, dict)
+            found[request.type] = fields
     return found
 
 
 def main(topic: str, group: str) -> None:
     settings = read_settings(os.environ)
     read, write = schema_of(NotificationRequested).parsed, schema_of(NotificationRouted).parsed
-    proposals = _proposals(settings, 4)
+    proposals = _proposals(settings, PARTITIONS)
     consumer = Consumer(
         {
             **settings.kafka,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from benchmarks.figures import rate
 from benchmarks.ground import Ground
 from services.cli.wiring import with_sandbox
 from services.core.events import Channel
@@ -24,7 +25,6 @@ __all__ = ["Sandbox", "sample", "sandbox"]
 
 _LOOK_S = 0.1
 _READY_WITHIN_S = 30.0
-_LONGEST_S = 600.0
 
 
 class Sandbox(Struct, frozen=True):
@@ -42,13 +42,7 @@ class Sandbox(Struct, frozen=True):
 
     def rate(self, count: int) -> float:
         """Messages a second, from the first tenth of ``count`` to the last."""
-        first, skipped, until = 0.0, 0, time.monotonic() + _LONGEST_S
-        while (done := self.accepted()) < count:
-            if not first and done >= count // 10:
-                first, skipped = time.monotonic(), done
-            assert time.monotonic() < until, f"{done} of {count} came"
-            time.sleep(_LOOK_S)
-        return (done - skipped) / (time.monotonic() - first)
+        return rate(self.accepted, count, _LOOK_S)
 
 
 @contextmanager
@@ -80,7 +74,7 @@ def sample(ground: Ground, account: str, count: int = 1) -> Request:
     text = "Order A-1: EUR 129.90\nhttps://shop.example.test/invoices/" + 32 * "0"
     messages = [
         Message(
-            notification_id=NotificationId(_id(number)),
+            notification_id=NotificationId(UUID(int=number, version=4)),
             attempt=1,
             type="invoice",
             channel=Channel.EMAIL,
@@ -91,7 +85,3 @@ def sample(ground: Ground, account: str, count: int = 1) -> Request:
     ]
     provider = PROVIDERS[access.account.provider]
     return provider.build_request(access, messages, time_left=timedelta(hours=1))
-
-
-def _id(number: int) -> UUID:
-    return UUID(int=number, version=4)

@@ -8,7 +8,6 @@ have a task in Redis for each, which posts one message, with no guarantee at all
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from benchmarks.figures import Figure, alternating, ratio
+from benchmarks.figures import Figure, alternating, tell
 from benchmarks.ground import Ground
 from benchmarks.proposals import Proposals
 from benchmarks.redis_server import redis
@@ -53,7 +52,7 @@ class Work:
 
     def floor(self, count: int) -> float:
         ground, group = self._ground, f"benchmark-{uuid4()}"
-        ground.place(group, self._topic)
+        ground.rewind(group, [self._topic])
         arguments = (self._topic, group, str(self._batch))
         return self._sent("benchmarks.single_floor", arguments, count, self._request)
 
@@ -115,11 +114,7 @@ def main() -> None:
                 account=account,
                 batch=batch,
             )
-    for name, figure in figures.items():
-        apart = f"({figure.least:,.0f} to {figure.most:,.0f})"
-        sys.stdout.write(f"{name:8} {figure.median:10,.0f} a second {apart}\n")
-    for name in ("floor", "celery", "dramatiq"):
-        sys.stdout.write(f"ours / {name}: {ratio(figures['ours'], figures[name]):.2f}\n")
+    tell(figures, ("floor", "celery", "dramatiq"))
 
 
 if __name__ == "__main__":

@@ -10,12 +10,15 @@ from uuid import UUID
 from services.core.catalogue import Catalogue
 from services.core.events import Addresses, NotificationRequested
 from services.core.identifiers import NotificationId, TypeName
+from services.core.partitioner import partition_of
+from services.core.record import Record
 from services.core.topics import requested
 from services.runtime.catalogue import LoadedCatalogue, load_catalogue
+from services.runtime.clock import utc_now
 from services.runtime.codec import Codec
 from services.runtime.producer import OutRecord
 
-__all__ = ["USERS", "catalogue", "record_of", "requests"]
+__all__ = ["USERS", "as_read", "catalogue", "record_of", "requests"]
 
 USERS = 100_000
 _SHOP = Path(__file__).parents[1] / "examples" / "shop"
@@ -82,6 +85,20 @@ def record_of(request: NotificationRequested, catalogue: Catalogue, codec: Codec
     assert request.id is not None, "the workload gives each an id"
     key = type.key_of(request.tenant, request.user, request.subject, request.id)
     return OutRecord(topic=requested(type.lane), key=key.encode(), value=codec.encode(request))
+
+
+def as_read(out: OutRecord, topic_id: str, partitions: int, offset: int) -> Record:
+    """As a consumer would have it, if it stood there."""
+    assert out.key is not None, "record_of gives each a key"
+    return Record(
+        topic=out.topic,
+        topic_id=topic_id,
+        partition=partition_of(out.key, partitions),
+        offset=offset,
+        key=out.key,
+        value=out.value,
+        timestamp=utc_now(),
+    )
 
 
 def _phone(user: str) -> str:
