@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from lastword.contract import (
+    OF_LIST,
     Addresses,
     Fact,
     ListMemberUpdated,
@@ -69,8 +70,8 @@ def target_faults(event: NotificationRequested) -> Iterator[Fault]:
     yield from _part_faults("#/to/list", event.to.list, _MAX_LIST)
     if event.to != Addresses(list=event.to.list):
         yield Fault("#/to", "a list is named alone: its members have addresses of their own")
-    if event.user != f"list:{event.to.list}":
-        yield Fault("#/user", "of a request to a list it is list: and the name of the list")
+    if event.user != OF_LIST + event.to.list:
+        yield Fault("#/user", f"of a request to a list it is {OF_LIST} and the name of the list")
 
 
 def address_faults(to: Addresses | None) -> Iterator[Fault]:

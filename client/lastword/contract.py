@@ -15,6 +15,7 @@ import msgspec
 __all__ = [
     "DEFAULT_TENANT",
     "NAMESPACE",
+    "OF_LIST",
     "Addresses",
     "Fact",
     "ListMemberUpdated",
@@ -35,6 +36,8 @@ SupersessionKey = NewType("SupersessionKey", str)
 #: Every id that Lastword derives is a UUIDv5 in this namespace.
 NAMESPACE = UUID("1a57e0d0-6b1f-5c3e-9b7a-2f4c8d9e0a11")
 DEFAULT_TENANT = "default"
+#: what the user of a request to a list begins with; the list's name follows
+OF_LIST = "list:"
 #: RFC 3986's
 _UNRESERVED = re.compile(r"[A-Za-z0-9._~-]*")
 
@@ -151,16 +154,12 @@ Fact: TypeAlias = RecipientUpdated | ListMemberUpdated
 
 def recipient_key(tenant: str, user: str) -> bytes:
     """The key of a profile's record: ``tenant:user``, encoded as ``supersession_key`` is."""
-    return ":".join(quote(part, safe="") for part in (tenant, user)).encode()
+    return _joined(tenant, user).encode()
 
 
 def list_member_key(tenant: str, list: str, user: str) -> bytes:
     """The key of a member's record: ``tenant:list:user``, encoded as ``supersession_key`` is."""
-    return ":".join(quote(part, safe="") for part in (tenant, list, user)).encode()
-
-
-def _quoted(part: str) -> str:
-    return part if _UNRESERVED.fullmatch(part) else quote(part, safe="")
+    return _joined(tenant, list, user).encode()
 
 
 def supersession_key(
@@ -168,7 +167,11 @@ def supersession_key(
 ) -> SupersessionKey:
     """``tenant:user:type[:subject]``; all but RFC 3986's unreserved characters percent-encoded."""
     parts = (tenant, user, type) if subject is None else (tenant, user, type, subject)
-    return SupersessionKey(":".join(map(_quoted, parts)))
+    return SupersessionKey(_joined(*parts))
+
+
+def _joined(*parts: str) -> str:
+    return ":".join(part if _UNRESERVED.fullmatch(part) else quote(part, safe="") for part in parts)
 
 
 def id_from_idempotency_key(tenant: str, key: str, index: int = 0) -> NotificationId:

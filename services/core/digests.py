@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from services.core.events import NotificationRequested, NotificationRouted
 from services.core.identifiers import NotificationId
-from services.core.ledger import Closing, Ledger, Parked, parked_of
+from services.core.ledger import Closing, Ledger, Parked
 from services.core.lists import ListLedger
 
 __all__ = [
@@ -76,13 +76,11 @@ class DispatchLedger(Ledger, ListLedger, DigestLedger, Protocol):
     """All that dispatch asks."""
 
 
-def collected_of(
-    routed: NotificationRouted, topic: str, partition: int, body: bytes, at: datetime
-) -> Collected:
-    """``body``: the proposal as its record's value."""
+def collected_of(routed: NotificationRouted, parked: Parked) -> Collected:
+    """``parked``: the same, as it waits."""
     assert routed.collecting is not None, "its type collects"
     return Collected(
-        parked=parked_of(routed, topic, partition, body, at),
+        parked=parked,
         group=group_of(routed),
         window_ms=routed.collecting.window_ms,
         most=routed.collecting.most,

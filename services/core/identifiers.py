@@ -12,6 +12,7 @@ import msgspec
 from lastword.contract import (
     DEFAULT_TENANT,
     NAMESPACE,
+    OF_LIST,
     NotificationId,
     SupersessionKey,
     id_from_idempotency_key,
@@ -21,6 +22,7 @@ from lastword.contract import (
 __all__ = [
     "DEFAULT_TENANT",
     "NAMESPACE",
+    "OF_LIST",
     "AccountName",
     "ClaimId",
     "EventId",

@@ -13,10 +13,13 @@ import msgspec
 
 from services.core.errors import PoisonEvent
 
-__all__ = ["MAX_DEPTH", "read_json"]
+__all__ = ["LONG_NUMBER", "MAX_DEPTH", "read_json"]
 
 #: objects and arrays within one another; deeper than any template reads
 MAX_DEPTH = 64
+
+#: in a document: a whole number that perhaps does not fit 64 bits
+LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 _INT64 = range(-(2**63), 2**63)
 #: a number of fewer characters fits
@@ -24,7 +27,6 @@ _SURELY_INT64 = 19
 #: possessive, so that hostile quotes cost no more than their length
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _OTHERWISE = object()
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _BRACKET = re.compile(rb"[\[\]{}]")
 
@@ -51,7 +53,7 @@ def _as_we_write(raw: bytes) -> object:
 
     So no key is there twice, and no number is odd.
     """
-    if b"\\u" in raw or _LONG_NUMBER.search(raw):
+    if b"\\u" in raw or LONG_NUMBER.search(raw):
         return _OTHERWISE
     try:
         document: object = msgspec.json.decode(raw)

@@ -79,10 +79,8 @@ class RenderError(LastwordError):
 #: what is in the marks of a template, but for its strings
 _CODE = re.compile(r"\{[{%](.*?)[%}]\}", re.DOTALL)
 _STRINGS = re.compile(r"'[^']*'|\"[^\"]*\"")
-_FILTERS, _TESTS = (
-    re.compile(r"\|\s*([A-Za-z_]\w*)"),
-    re.compile(r"\bis\s+(?:not\s+)?([A-Za-z_]\w*)"),
-)
+_FILTERS = re.compile(r"\|\s*([A-Za-z_]\w*)")
+_TESTS = re.compile(r"\bis\s+(?:not\s+)?([A-Za-z_]\w*)")
 #: they read another template
 _ELSEWHERE = re.compile(r"\{%[-+]?\s*(include|import|from|extends)\b")
 _WHOLE = re.compile(r"`([A-Za-z_][A-Za-z0-9_]{0,63})` is undefined")

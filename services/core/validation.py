@@ -26,10 +26,10 @@ from services.core.events import (
     NotificationRequested,
     RecipientUpdated,
 )
-from services.core.identifiers import NotificationId, TypeName
+from services.core.identifiers import OF_LIST, NotificationId, TypeName
 from services.core.recipients import ALL
 from services.core.requested import MAX_KEY_BYTES
-from services.core.strict_json import MAX_DEPTH
+from services.core.strict_json import LONG_NUMBER, MAX_DEPTH
 from services.core.templates import RenderError, Templates
 from services.core.ways import address_on, ways
 
@@ -48,12 +48,8 @@ LONGEST_AHEAD = timedelta(days=7)
 _MAX_USER = 256
 _MAX_TENANT = 64
 _MAX_LIST = 128
-#: what the user of a request to a list begins with
-_OF_LIST = "list:"
 _MAX_DATA_BYTES = 256 * 1024
 _LOCALE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}")
-#: perhaps beyond 64 bits
-_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SECRETIVE = re.compile(r"[^\s'\"]*@[^\s'\"]*|\+?\d{7,}")
 
@@ -217,14 +213,14 @@ def _common(request: NotificationRequested | NotificationCancelled) -> Iterator[
 def _named_after_list(request: NotificationRequested) -> Iterator[Fault]:
     if request.to is None or request.to.list is None:
         yield from _is_nobody(request.user)
-    elif request.user != _OF_LIST + request.to.list:
-        yield Fault("#/user", f"of one to a list is {_OF_LIST} and the name of the list")
+    elif request.user != OF_LIST + request.to.list:
+        yield Fault("#/user", f"of one to a list is {OF_LIST} and the name of the list")
 
 
 def _is_nobody(user: str) -> Iterator[Fault]:
     """Names of lists are no names of people: else a member's key could be its list's."""
-    if user.startswith(_OF_LIST):
-        yield Fault("#/user", f"begins with {_OF_LIST}, which is for requests to lists")
+    if user.startswith(OF_LIST):
+        yield Fault("#/user", f"begins with {OF_LIST}, which is for requests to lists")
 
 
 def _who(
@@ -335,7 +331,10 @@ def _unfit(data: Mapping[str, object]) -> str | None:
 
 
 def _surely_fits(data: Mapping[str, object]) -> bool:
-    """Quickly: as JSON it is short and shallow, with no escapes and no long numbers."""
+    """Quickly: as JSON it is short and shallow, with no escapes and no long numbers.
+
+    Nor with a null, as which numbers are written that are none.
+    """
     try:
         text = msgspec.json.encode(data)
     except (TypeError, ValueError, OverflowError, RecursionError):
@@ -345,7 +344,7 @@ def _surely_fits(data: Mapping[str, object]) -> bool:
         and text.count(b"{") + text.count(b"[") <= MAX_DEPTH
         and b"\\u" not in text
         and b"null" not in text
-        and _LONG_NUMBER.search(text) is None
+        and LONG_NUMBER.search(text) is None
     )
 
 

@@ -222,10 +222,8 @@ class Claims:
                 refused[choice.account] += answer.refused is ClaimRefused.QUOTA
         for (account, bulk), retry_at in until.items():
             self._state.accounts.full(account, retry_at, bulk=bulk)
-        for account in granted.keys() | refused.keys():
-            self._state.accounts.answered(
-                account, granted=granted[account], refused=refused[account]
-            )
+        for account, number in granted.items():
+            self._state.accounts.answered(account, granted=number, refused=refused[account])
 
     def _land(self, choice: Choice) -> None:
         self._state.accounts.end(choice.account, None, self._state.now(), 0.0)

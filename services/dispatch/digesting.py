@@ -7,10 +7,9 @@ again, under its id.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import UTC, datetime
 
 from services.core.catalogue import NotificationType
-from services.core.digests import Collected, collected_of, group_of, request_of
+from services.core.digests import collected_of, group_of, request_of
 from services.core.events import CloseReason
 from services.core.identifiers import NotificationId, TypeName
 from services.core.publications import closed
@@ -18,6 +17,7 @@ from services.core.topics import requested
 from services.dispatch.closes import Closes
 from services.dispatch.fan_out import NO_SUCH_TYPE
 from services.dispatch.offsets import PARKED
+from services.dispatch.parking import row_of
 from services.dispatch.pending import Candidate
 from services.dispatch.putting_away import PuttingAway
 from services.dispatch.state import DispatchState
@@ -58,7 +58,9 @@ class Digesting:
         self._due[group][candidate.id] = candidate
 
     async def _put(self, candidates: Sequence[Candidate]) -> Sequence[bool]:
-        return await self._state.ledger.collect([self._item(each) for each in candidates])
+        return await self._state.ledger.collect(
+            [collected_of(each.routed, row_of(self._state, each)) for each in candidates]
+        )
 
     async def _merge_all(self, group: str) -> None:
         """One tells of what became of many, which need not be asked about then."""
@@ -89,12 +91,6 @@ class Digesting:
         ended = [closing.id for closing in answer.closings]
         state.unparked += ended
         return ended
-
-    def _item(self, candidate: Candidate) -> Collected:
-        (topic, partition), _ = candidate.place
-        at = datetime.fromtimestamp(self._state.now(), UTC)
-        body = self._state.log.encode(candidate.routed)
-        return collected_of(candidate.routed, topic, partition, body, at)
 
     def _digest(self, request: Mapping[str, object]) -> OutRecord:
         digest = request_of(request)

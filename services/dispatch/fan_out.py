@@ -6,17 +6,16 @@ ledger moves on. A crash repeats a page, under the same ids.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from datetime import UTC, datetime
 
 from services.core.catalogue import NotificationType
 from services.core.events import CloseReason
 from services.core.identifiers import NotificationId, TypeName
-from services.core.ledger import Parked, parked_of
 from services.core.lists import FanOutAnswer, FanOutStep, Member, child_of, key_of
 from services.core.publications import closed
 from services.core.topics import requested
 from services.dispatch.closes import Closes
 from services.dispatch.offsets import PARKED
+from services.dispatch.parking import row_of
 from services.dispatch.pending import Candidate
 from services.dispatch.putting_away import PuttingAway
 from services.dispatch.state import DispatchState
@@ -60,13 +59,7 @@ class FanningOut:
             self._spawn(self._go_through(candidate))
 
     async def _put(self, candidates: Sequence[Candidate]) -> Sequence[bool]:
-        return await self._state.ledger.park([self._row(candidate) for candidate in candidates])
-
-    def _row(self, candidate: Candidate) -> Parked:
-        (topic, partition), _ = candidate.place
-        at = datetime.fromtimestamp(self._state.now(), UTC)
-        body = self._state.log.encode(candidate.routed)
-        return parked_of(candidate.routed, topic, partition, body, at)
+        return await self._state.ledger.park([row_of(self._state, each) for each in candidates])
 
     async def _go_through(self, candidate: Candidate) -> None:
         try:

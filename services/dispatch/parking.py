@@ -13,17 +13,15 @@ from datetime import UTC, datetime
 from services.core.ledger import Parked, parked_of
 from services.dispatch.pending import Candidate
 from services.dispatch.state import DispatchState
-from services.runtime.codec import Codec
 
-__all__ = ["Parking"]
+__all__ = ["Parking", "row_of"]
 
 
 class Parking:
     """Puts away; ``Resuming`` takes up again."""
 
-    def __init__(self, state: DispatchState, codec: Codec) -> None:
+    def __init__(self, state: DispatchState) -> None:
         self._state = state
-        self._codec = codec
 
     async def park(self, candidates: Sequence[Candidate]) -> None:
         """These are unknown or await their receipt, and that is published; or it is too early.
@@ -35,7 +33,7 @@ class Parking:
         parked = [candidate for candidate in candidates if candidate.places]
         left = [candidate for candidate in candidates if not candidate.places]
         if parked:
-            rows = [self._row(candidate) for candidate in parked]
+            rows = [row_of(self._state, candidate) for candidate in parked]
             kept = await self._state.asked(lambda: self._state.ledger.park(rows))
             for candidate, is_kept in zip(parked, kept, strict=True):
                 self._went(candidate, is_kept)
@@ -50,7 +48,9 @@ class Parking:
             candidate.is_second = True
             self._state.put_back(candidate)
 
-    def _row(self, candidate: Candidate) -> Parked:
-        (topic, partition), _ = candidate.places[0]
-        routed, at = candidate.routed, datetime.fromtimestamp(self._state.now(), UTC)
-        return parked_of(routed, topic, partition, self._codec.encode(routed), at)
+
+def row_of(state: DispatchState, candidate: Candidate) -> Parked:
+    """As the ledger keeps it from now on, under the partition of its first record."""
+    (topic, partition), _ = candidate.places[0]
+    routed, at = candidate.routed, datetime.fromtimestamp(state.now(), UTC)
+    return parked_of(routed, topic, partition, state.log.encode(routed), at)

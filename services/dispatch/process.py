@@ -87,7 +87,7 @@ class Dispatch:
             outside.chance,
             Jitters(quotas),
         )
-        parking = Parking(state, codec)
+        parking = Parking(state)
         closes = Closes(state, parking)
         repeating = loaded.catalogue.repeating
         deadlines = {

@@ -31,6 +31,7 @@ from services.core.events import (
     Success,
 )
 from services.core.identifiers import (
+    OF_LIST,
     AccountName,
     NotificationId,
     Origin,
@@ -319,7 +320,7 @@ class Oracle(Watch):
             until, told_of = (deadline - START).total_seconds(), _told_of(read.event)
             words = " ".join(told_of) if told_of else read.event.data.get("words")
             not_before = (read.event.send_at or START) - START
-            is_for_all = read.event.user.startswith("list:")
+            is_for_all = read.event.user.startswith(OF_LIST)
             asked = Asked(
                 read.id,
                 read.key,

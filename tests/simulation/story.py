@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from services.core.catalogue import Lane, Supersede
 from services.core.events import Addresses, NotificationCancelled, NotificationRequested
-from services.core.identifiers import NotificationId, TypeName, supersession_key
+from services.core.identifiers import OF_LIST, NotificationId, TypeName, supersession_key
 from services.core.partitioner import partition_of
 from services.core.topics import requested
 from services.runtime.producer import OutRecord
@@ -33,7 +33,7 @@ __all__ = [
 
 #: who is on the one list at first
 MEMBERS = tuple(f"u{number}" for number in range(5))
-_ALL = f"list:{LIST}"
+_ALL = OF_LIST + LIST
 
 _LASTS_S = 7.0
 _WAITS_S = 12.0

@@ -73,7 +73,7 @@ class Memory:
             Jitters(quotas or {}),
         )
         self.state.time.hear(self.clock.boot(), self.clock.now())
-        self.parking = Parking(self.state, _CODEC)
+        self.parking = Parking(self.state)
         self.closes = Closes(self.state, self.parking)
 
     def told(self) -> Sequence[NotificationClosed]:
