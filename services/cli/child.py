@@ -22,6 +22,8 @@ __all__ = ["Child", "Spec", "end_left_over"]
 _GRACE = 25.0
 _LOG_LINES = 12
 _LOG_END = 32_768
+#: what makes a command die with us
+_BOUND = (sys.executable, "-I", "-S", bound.__file__)
 #: in place of an exit code
 _NEVER_RAN = 1
 #: the events by which a service says why it does not run
@@ -42,6 +44,8 @@ class Spec(Struct, frozen=True, kw_only=True):
     record: Path
     #: start it again whenever it ends unasked
     again: bool = True
+    #: its niceness: how far it gives way to the others
+    nice: int = 0
 
 
 class _Said(Struct, frozen=True):
@@ -145,7 +149,7 @@ class Child:
 
     def _spawn(self, log: BinaryIO) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", bound.__file__, str(os.getpid()), *self._spec.command],
+            [*_BOUND, str(os.getpid()), str(self._spec.nice), *self._spec.command],
             env=dict(self._spec.environment()),
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -41,6 +41,8 @@ _READY_WITHIN_S = 60.0
 #: between looks at what runs
 _LOOK_EVERY_S = 0.5
 _SANDBOX, _HEALTH = "sandbox", "health"
+#: what is not on the way of a send gives way to what is
+_UNHURRIED, _YIELDS = ("tracker", "health"), 10
 #: the services that are told where providers are
 _CALLERS = ("dispatch", "tracker")
 
@@ -202,6 +204,7 @@ class Supervisor:
             log=self._plan.data / "logs" / f"{name}.log",
             address_file=addresses,
             record=run / f"{name}.pid.json",
+            nice=_YIELDS if name in _UNHURRIED else 0,
         )
 
     def _told(self) -> Settings:

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 
-class Collected(Struct, frozen=True, kw_only=True):
+class Collected(Struct, frozen=True, gc=False, kw_only=True):
     """An item, as it is put away; ``parked`` has its identity."""
 
     parked: Parked
@@ -46,7 +46,7 @@ class Collected(Struct, frozen=True, kw_only=True):
     item: Mapping[str, object]
 
 
-class MergeAnswer(Struct, frozen=True, kw_only=True):
+class MergeAnswer(Struct, frozen=True, gc=False, kw_only=True):
     """What became of an item that may go on."""
 
     #: of the items that were merged now, or of the one that was asked about

@@ -121,7 +121,7 @@ class Proposal(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
-class Cap(Struct, frozen=True, kw_only=True):
+class Cap(Struct, frozen=True, gc=False, kw_only=True):
     """So many notifications of a scope a recipient gets in any such time, and no more."""
 
     #: type:name or category:name
@@ -133,7 +133,7 @@ class Cap(Struct, frozen=True, kw_only=True):
     words: str
 
 
-class Collecting(Struct, frozen=True, kw_only=True):
+class Collecting(Struct, frozen=True, gc=False, kw_only=True):
     """How a type collects the items of a digest."""
 
     #: from the first item on, in milliseconds
@@ -142,14 +142,14 @@ class Collecting(Struct, frozen=True, kw_only=True):
     most: int
 
 
-class Span(Struct, frozen=True, kw_only=True):
+class Span(Struct, frozen=True, gc=False, kw_only=True):
     """A while: from its beginning on, and before its end."""
 
     begin: datetime
     end: datetime
 
 
-class Leg(Struct, frozen=True, kw_only=True):
+class Leg(Struct, frozen=True, gc=False, kw_only=True):
     """One step of a route: a channel, the address on it, and the accounts to try in order."""
 
     channel: Channel
@@ -163,7 +163,7 @@ class Leg(Struct, frozen=True, kw_only=True):
     within_ms: int = 0
 
 
-class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+class NotificationRouted(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag=True):
     """The router's proposal for one request. It holds no verdict, so a repeat is harmless."""
 
     notification_id: NotificationId
@@ -203,7 +203,7 @@ class NotificationRouted(Struct, frozen=True, kw_only=True, tag_field="event", t
     to: Addresses | None = None
 
 
-class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+class AttemptStarted(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag=True):
     """A claim was granted and a send may begin; Kafka acknowledges this before a byte leaves."""
 
     event_id: EventId
@@ -249,7 +249,7 @@ class AttemptStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     scopes: tuple[str, ...] = ()
 
 
-class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+class AttemptSettled(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag=True):
     """What became of an attempt, as far as the sender could see."""
 
     event_id: EventId
@@ -266,7 +266,7 @@ class AttemptSettled(Struct, frozen=True, kw_only=True, tag_field="event", tag=T
     awaits_until: datetime | None = None
 
 
-class NotificationClosed(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+class NotificationClosed(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag=True):
     """The ledger's verdict: there is one for each notification, ever."""
 
     event_id: EventId
@@ -285,7 +285,7 @@ class NotificationClosed(Struct, frozen=True, kw_only=True, tag_field="event", t
     digest: str = ""
 
 
-class ReceiptReceived(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+class ReceiptReceived(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag=True):
     """A provider's webhook, verified."""
 
     #: derived from the vendor's own dedupe key
@@ -302,7 +302,7 @@ class ReceiptReceived(Struct, frozen=True, kw_only=True, tag_field="event", tag=
     detail: str = ""
 
 
-class DeliveryState(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+class DeliveryState(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag=True):
     """The tracker's view of one notification, for others. Readers ignore an older revision."""
 
     notification_id: NotificationId
@@ -320,7 +320,7 @@ class DeliveryState(Struct, frozen=True, kw_only=True, tag_field="event", tag=Tr
     provider_ref: str | None = None
 
 
-class HealthSlice(Struct, frozen=True, kw_only=True):
+class HealthSlice(Struct, frozen=True, gc=False, kw_only=True):
     """What became of an account's attempts of one type to one group of inboxes.
 
     All counts but the last four are of attempts settled in the window, whenever the rest came; the
@@ -347,7 +347,7 @@ class HealthSlice(Struct, frozen=True, kw_only=True):
     unsubscribed: int = 0
 
 
-class ProviderHealth(Struct, frozen=True, kw_only=True, tag_field="event", tag=True):
+class ProviderHealth(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag=True):
     """How well one account has worked over a window, and what the router makes of it."""
 
     account: AccountName

@@ -43,7 +43,7 @@ ClaimId = NewType("ClaimId", UUID)
 EventId = NewType("EventId", UUID)
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True, order=True):
+class Origin(msgspec.Struct, frozen=True, gc=False, kw_only=True, order=True):
     """Where in the log a record stands. ``topic_id`` is Kafka's own, new for a topic made anew."""
 
     topic_id: str

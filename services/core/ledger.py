@@ -96,7 +96,7 @@ class Unconfirmed(Retryable):
     """The ledger started anew, and decides nothing before somebody compares it with the log."""
 
 
-class Identity(Struct, frozen=True, kw_only=True):
+class Identity(Struct, frozen=True, gc=False, kw_only=True):
     """Which notification it is, and which version of its key: where it stood when first seen."""
 
     id: NotificationId
@@ -106,7 +106,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
-class Closing(Struct, frozen=True, kw_only=True):
+class Closing(Struct, frozen=True, gc=False, kw_only=True):
     """A verdict as the ledger holds it; it never changes again."""
 
     id: NotificationId
@@ -123,7 +123,7 @@ class Closing(Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
+class Attempt(Struct, frozen=True, gc=False, kw_only=True):
     """One attempt as the ledger holds it; ``outcome`` is None while it is open."""
 
     id: NotificationId
@@ -175,7 +175,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
         return self.settled_at + timedelta(milliseconds=self.within_ms)
 
 
-class ClaimRequest(Struct, frozen=True, kw_only=True):
+class ClaimRequest(Struct, frozen=True, gc=False, kw_only=True):
     """May this be sent now? Its maker chooses ``claim_id``, so a lost answer can be read again.
 
     Asking again says that no answer came, and so that nothing can have begun: a lease that is over
@@ -252,7 +252,7 @@ class ClaimRefused(StrEnum):
     QUIET = "quiet"
 
 
-class ClaimAnswer(Struct, frozen=True, kw_only=True):
+class ClaimAnswer(Struct, frozen=True, gc=False, kw_only=True):
     """Granted, if ``refused`` is None; then ``attempts`` ends with the attempt granted."""
 
     claim_id: ClaimId
@@ -273,7 +273,7 @@ class ClaimAnswer(Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class Settlement(Struct, frozen=True, kw_only=True):
+class Settlement(Struct, frozen=True, gc=False, kw_only=True):
     """What became of a claim; ``verdict`` closes the notification with it, if not taken."""
 
     claim_id: ClaimId
@@ -284,7 +284,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     newer: Identity | None = None
 
 
-class SettlementAnswer(Struct, frozen=True, kw_only=True):
+class SettlementAnswer(Struct, frozen=True, gc=False, kw_only=True):
     """The attempt as it stands now, and the closing that followed, if one did."""
 
     claim_id: ClaimId
@@ -292,7 +292,7 @@ class SettlementAnswer(Struct, frozen=True, kw_only=True):
     closing: Closing | None = None
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class Verdict(Struct, frozen=True, gc=False, kw_only=True):
     """This should end like that. Refused while a claim is open, accepted or unknown.
 
     An unknown attempt that reconciling has ended for only waits for its next, so it may end, as
@@ -313,7 +313,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     resolves: bool = False
 
 
-class Cancellation(Struct, frozen=True, kw_only=True):
+class Cancellation(Struct, frozen=True, gc=False, kw_only=True):
     """All of a key up to a place in the log, or one id of it, is not to be sent any more."""
 
     key: SupersessionKey
@@ -321,7 +321,7 @@ class Cancellation(Struct, frozen=True, kw_only=True):
     id: NotificationId | None = None
 
 
-class Receipt(Struct, frozen=True, kw_only=True):
+class Receipt(Struct, frozen=True, gc=False, kw_only=True):
     """What a provider reported of an attempt, perhaps before the attempt was settled."""
 
     id: NotificationId
@@ -345,7 +345,7 @@ class Finding(StrEnum):
     NOT_FOUND = "not_found"
 
 
-class Resolution(Struct, frozen=True, kw_only=True):
+class Resolution(Struct, frozen=True, gc=False, kw_only=True):
     """Reconciling has ended for an unknown attempt.
 
     Taken closes its notification as sent. Not found closes it as unknown, unless its type
@@ -359,21 +359,21 @@ class Resolution(Struct, frozen=True, kw_only=True):
     repeats: bool = False
 
 
-class Unresolved(Struct, frozen=True, kw_only=True):
+class Unresolved(Struct, frozen=True, gc=False, kw_only=True):
     """An unknown attempt of a notification that has no verdict yet."""
 
     identity: Identity
     attempt: Attempt
 
 
-class Unannounced(Struct, frozen=True, kw_only=True):
+class Unannounced(Struct, frozen=True, gc=False, kw_only=True):
     """A verdict that no record of the log leads to again, not known to be published."""
 
     closing: Closing
     attempts: tuple[Attempt, ...]
 
 
-class Parked(Struct, frozen=True, kw_only=True):
+class Parked(Struct, frozen=True, gc=False, kw_only=True):
     """A notification that waits, and no record of the log holds it: it is kept here instead."""
 
     id: NotificationId
@@ -420,7 +420,7 @@ def parked_of(
     )
 
 
-class Told(Struct, frozen=True):
+class Told(Struct, frozen=True, gc=False):
     """What a batch of claims tells of an account: the largest J of any, whether it throttles."""
 
     jitter_ms: int = 0

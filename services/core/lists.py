@@ -26,14 +26,14 @@ __all__ = [
 ]
 
 
-class Member(Struct, frozen=True):
+class Member(Struct, frozen=True, gc=False):
     """Who is on a list; None: their profile has their addresses."""
 
     user: str
     to: Addresses | None = None
 
 
-class MemberChange(Struct, frozen=True):
+class MemberChange(Struct, frozen=True, gc=False):
     """What a record says of a member, and where it stands."""
 
     tenant: str
@@ -44,7 +44,7 @@ class MemberChange(Struct, frozen=True):
     origin: Origin
 
 
-class FanOutStep(Struct, frozen=True, kw_only=True):
+class FanOutStep(Struct, frozen=True, gc=False, kw_only=True):
     """Members up to ``cursor`` are asked for, where up to ``expected`` they were before."""
 
     identity: Identity
@@ -56,7 +56,7 @@ class FanOutStep(Struct, frozen=True, kw_only=True):
     last: bool = False
 
 
-class FanOutAnswer(Struct, frozen=True, kw_only=True):
+class FanOutAnswer(Struct, frozen=True, gc=False, kw_only=True):
     """Without a closing it goes on, if it was ``moved``; else somebody else goes on with it."""
 
     moved: bool = False

@@ -42,7 +42,7 @@ class Next(StrEnum):
     AGAIN_ALONE = "choose again, for a request of its own"
 
 
-class OutcomeRule(msgspec.Struct, frozen=True):
+class OutcomeRule(msgspec.Struct, frozen=True, gc=False):
     """``taken`` is None where nobody can tell; ``rests``: the account is left alone for a while."""
 
     taken: bool | None
@@ -66,7 +66,7 @@ OUTCOMES: Mapping[OutcomeKind, OutcomeRule] = {
 MAYBE_TAKEN = (OutcomeKind.UNKNOWN, OutcomeKind.ACCEPTED)
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One attempt's outcome. ``code`` is the vendor's; ``detail``, for people, has no address."""
 
     kind: OutcomeKind

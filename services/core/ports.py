@@ -48,7 +48,7 @@ class Reconcile(StrEnum):
     IMPOSSIBLE = "nothing tells"
 
 
-class Capabilities(Struct, frozen=True, kw_only=True):
+class Capabilities(Struct, frozen=True, gc=False, kw_only=True):
     """What a vendor can do. The README's table is printed from these."""
 
     channels: tuple[Channel, ...]
@@ -71,7 +71,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     optional_settings: tuple[str, ...] = ()
 
 
-class Access(Struct, frozen=True, kw_only=True):
+class Access(Struct, frozen=True, gc=False, kw_only=True):
     """An account as it is used: with its secrets, where it is called, and where it calls back."""
 
     account: Account
@@ -82,7 +82,7 @@ class Access(Struct, frozen=True, kw_only=True):
     callback_url: str
 
 
-class Content(Struct, frozen=True, kw_only=True):
+class Content(Struct, frozen=True, gc=False, kw_only=True):
     """A rendered message. SMS has text only."""
 
     text: str
@@ -90,7 +90,7 @@ class Content(Struct, frozen=True, kw_only=True):
     html: str | None = None
 
 
-class Message(Struct, frozen=True, kw_only=True):
+class Message(Struct, frozen=True, gc=False, kw_only=True):
     """One message to one address: one attempt of one notification."""
 
     notification_id: NotificationId
@@ -101,7 +101,7 @@ class Message(Struct, frozen=True, kw_only=True):
     content: Content
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class Request(Struct, frozen=True, gc=False, kw_only=True):
     """An HTTP request, whole."""
 
     method: str
@@ -110,7 +110,7 @@ class Request(Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
-class Response(Struct, frozen=True, kw_only=True):
+class Response(Struct, frozen=True, gc=False, kw_only=True):
     """An HTTP reply, whole. Header names are lower case."""
 
     status: int
@@ -118,7 +118,7 @@ class Response(Struct, frozen=True, kw_only=True):
     body: bytes = b""
 
 
-class Callback(Struct, frozen=True, kw_only=True):
+class Callback(Struct, frozen=True, gc=False, kw_only=True):
     """A webhook call as it came. ``url`` is the public one; header names are lower case."""
 
     url: str
@@ -126,7 +126,7 @@ class Callback(Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class Report(Struct, frozen=True, gc=False, kw_only=True):
     """What one webhook event says of one attempt."""
 
     kind: ReceiptKind

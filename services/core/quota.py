@@ -61,6 +61,8 @@ AHEAD_US = 1_000_000
 _LEFT_US = 100_000
 #: bulk leaves one part in so many of a shared account to the others
 _RESERVED = 20
+#: the least cells that a second's limit takes
+_SPREAD = 50
 #: sends that one cell of a second always takes; a single process can write them within it
 _BURST = 4
 #: a share is counted in thousandths, and climbs by one of them in so long: a minute for all
@@ -71,7 +73,7 @@ _LEAST = 50
 _AGAIN_US = 1_000_000
 
 
-class Quota(Struct, frozen=True, kw_only=True):
+class Quota(Struct, frozen=True, gc=False, kw_only=True):
     """What an account's provider allows, in every window at once."""
 
     #: by window, the shortest first; at least one
@@ -115,16 +117,18 @@ class Quota(Struct, frozen=True, kw_only=True):
         """What one cell takes at the most, beside a single message that costs more.
 
         A cell of a second is over before a process could write hundreds; longer ones are not. What
-        bulk may take of a shared one is half, so that it is never full of bulk.
+        a second allows is spread over three quarters of it: sends that come all at once wait for
+        each other on their way, which makes J larger than it need be. What bulk may take of a
+        shared one is half, so that it is never full of bulk.
         """
         limit = self.limits[per]
         if per is not Per.SECOND:
             return limit
-        most = max(_BURST, self.batch, -(-limit // 33))
+        most = max(_BURST, self.batch, -(-limit // _SPREAD))
         return 2 * most if self.shared and not bulk else most
 
 
-class Share(Struct, frozen=True):
+class Share(Struct, frozen=True, gc=False):
     """How much of a quota is used, in thousandths: less once its provider has throttled.
 
     Halved at a throttling reply, and then climbing steadily to the whole: additive increase,
@@ -146,7 +150,7 @@ class Share(Struct, frozen=True):
         return Share(max(_LEAST, self.by(now_us) // 2), now_us)
 
 
-class Want(Struct, frozen=True, kw_only=True):
+class Want(Struct, frozen=True, gc=False, kw_only=True):
     """A claim that asks for its cell."""
 
     now_us: int
@@ -157,20 +161,20 @@ class Want(Struct, frozen=True, kw_only=True):
     bulk: bool = False
 
 
-class Cell(Struct, frozen=True):
+class Cell(Struct, frozen=True, gc=False):
     """When to send: from its opening until before its close."""
 
     opens_us: int
     closes_us: int
 
 
-class Later(Struct, frozen=True):
+class Later(Struct, frozen=True, gc=False):
     """There is no cell for it within reach; when it is worth while to ask again."""
 
     at_us: int
 
 
-class Cells(Struct, kw_only=True):
+class Cells(Struct, kw_only=True, gc=False):
     """One account's use of its cells. It only ever grows: a cell that is full stays so."""
 
     #: by window and number of the cell since the epoch

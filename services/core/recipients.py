@@ -41,7 +41,7 @@ Who: TypeAlias = tuple[str, str]
 Preferences: TypeAlias = Mapping[str, Mapping[str, bool]]
 
 
-class Suppression(Struct, frozen=True):
+class Suppression(Struct, frozen=True, gc=False):
     """An address is not written to for a category, or for none."""
 
     #: or ``ALL``
@@ -50,7 +50,7 @@ class Suppression(Struct, frozen=True):
     kind: ReceiptKind
 
 
-class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Profile(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A recipient, as far as decisions go."""
 
     to: Addresses | None = None
@@ -63,7 +63,7 @@ class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True):
 NO_PROFILE = Profile()
 
 
-class ProfileChange(Struct, frozen=True):
+class ProfileChange(Struct, frozen=True, gc=False):
     """What a record says of a recipient, and where it stands; None: they are gone."""
 
     who: Who
@@ -71,7 +71,7 @@ class ProfileChange(Struct, frozen=True):
     origin: Origin
 
 
-class Known(Struct, frozen=True, kw_only=True):
+class Known(Struct, frozen=True, gc=False, kw_only=True):
     """Of some recipients all that there is."""
 
     profiles: Mapping[Who, Profile] = {}

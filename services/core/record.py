@@ -18,7 +18,7 @@ ORIGIN_HEADER = "lastword.origin"
 Headers = tuple[tuple[str, bytes], ...]
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, gc=False, kw_only=True):
     """One record of one partition, undecoded."""
 
     topic: str

@@ -53,7 +53,7 @@ _DEFAULTS: tuple[tuple[str, object], ...] = tuple(
 )
 
 
-class IdentifiedRequest(Struct, frozen=True, kw_only=True):
+class IdentifiedRequest(Struct, frozen=True, gc=False, kw_only=True):
     """A request, its id given or derived; ``event`` holds it too."""
 
     id: NotificationId
@@ -62,7 +62,7 @@ class IdentifiedRequest(Struct, frozen=True, kw_only=True):
     event: NotificationRequested
 
 
-class Cancellation(Struct, frozen=True, kw_only=True):
+class Cancellation(Struct, frozen=True, gc=False, kw_only=True):
     """Whatever is pending under ``key`` is not to be sent; with ``id``, only that notification."""
 
     id: NotificationId | None
@@ -71,7 +71,7 @@ class Cancellation(Struct, frozen=True, kw_only=True):
     event: NotificationCancelled
 
 
-class Misplaced(Struct, frozen=True, kw_only=True):
+class Misplaced(Struct, frozen=True, gc=False, kw_only=True):
     """A sound record on the wrong lane or partition: what it is, and where it belongs.
 
     Written anew there it is ``read.event``, under ``read.key``, so it keeps the id of its first

@@ -31,7 +31,7 @@ _BUSY_S = 0.5
 _NIGHT_S = 0.1
 
 
-class Flight(Struct, frozen=True):
+class Flight(Struct, frozen=True, gc=False):
     """A granted claim with all that its send needs."""
 
     candidate: Candidate

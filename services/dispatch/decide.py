@@ -34,7 +34,7 @@ class Step(StrEnum):
     AGAIN = "again"
 
 
-class Progress(Struct, frozen=True, kw_only=True):
+class Progress(Struct, frozen=True, gc=False, kw_only=True):
     """How far a notification is along its route."""
 
     #: attempts that the ledger knows of

@@ -122,7 +122,7 @@ class Candidate:
         return spare
 
 
-class Outdone(Struct, frozen=True):
+class Outdone(Struct, frozen=True, gc=False):
     """One that is older than the newest of its key, as far as is known here."""
 
     loser: Candidate

@@ -39,7 +39,7 @@ _EARLY_S = 2.0
 _LOOK_AGAIN_S = 1.0
 
 
-class Choice(Struct, frozen=True):
+class Choice(Struct, frozen=True, gc=False):
     """To be claimed now: which, by which account, and what it supersedes."""
 
     candidate: Candidate

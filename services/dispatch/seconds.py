@@ -22,7 +22,7 @@ from services.runtime.producer import OutRecord
 __all__ = ["Second", "buried", "seconds_of"]
 
 
-class Second(Struct, frozen=True):
+class Second(Struct, frozen=True, gc=False):
     """A candidate that is not the first of its id, and its verdict."""
 
     candidate: Candidate

@@ -44,7 +44,7 @@ class Sender(Protocol):
         ...
 
 
-class _Landed(Struct, frozen=True):
+class _Landed(Struct, frozen=True, gc=False):
     flight: Flight
     outcome: Outcome
 

@@ -21,14 +21,14 @@ _FIRST_READY_MS = 200
 _CONNECTS_MS = 10
 
 
-class Asked(Struct, frozen=True):
+class Asked(Struct, frozen=True, gc=False):
     """What was answered, and the boot time of the question that it answers."""
 
     answers: Sequence[ClaimAnswer]
     at: float
 
 
-class Window(Struct, frozen=True):
+class Window(Struct, frozen=True, gc=False):
     """No byte leaves before the one boot time or after the other."""
 
     opens: float

@@ -14,6 +14,8 @@ from services.runtime.records import Partition, RecordReader
 
 __all__ = ["LogConsumer", "Partition", "next_offsets", "run_stream"]
 
+#: a fetch that may gather waits for so much
+_GATHERED_BYTES = 200_000
 _ANSWERS_WITHIN_S = 1.0
 _COMMIT_AGAIN_S = 10.0
 _DEFAULTS: Mapping[str, str | int | bool] = {
@@ -32,7 +34,8 @@ class LogConsumer(RecordReader):
     """A member of a consumer group.
 
     ``assigned`` and ``revoked`` are called from within ``batch``; ``revoked`` may still commit.
-    ``lost`` partitions may not be committed any more: another member has them.
+    ``lost`` partitions may not be committed any more: another member has them. ``gathers_ms``: how
+    long a record may wait at the broker for more to come, so that batches are few and large.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class LogConsumer(RecordReader):
         assigned: Callable[[Sequence[Partition]], None] = lambda _: None,
         revoked: Callable[[Sequence[Partition]], None] = lambda _: None,
         lost: Callable[[Sequence[Partition]], None] = lambda _: None,
+        gathers_ms: int = 0,
     ) -> None:
-        super().__init__({**_defaults(kafka), **kafka, "group.id": group}, topic_ids)
+        defaults = {**_defaults(kafka), **(_gathering(gathers_ms) if gathers_ms else {})}
+        super().__init__({**defaults, **kafka, "group.id": group}, topic_ids)
         self._consumer.subscribe(
             list(topics),
             on_assign=lambda _, parts: assigned(_pairs(parts)),
@@ -138,6 +143,10 @@ def _defaults(kafka: Mapping[str, str]) -> dict[str, str | int | bool]:
     if kafka.get("group.protocol") == "consumer":
         return {name: v for name, v in _DEFAULTS.items() if name not in _CLASSIC_ONLY}
     return dict(_DEFAULTS)
+
+
+def _gathering(wait_ms: int) -> dict[str, str | int | bool]:
+    return {"fetch.min.bytes": _GATHERED_BYTES, "fetch.wait.max.ms": wait_ms}
 
 
 def _pairs(parts: Iterable[TopicPartition]) -> list[Partition]:

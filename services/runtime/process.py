@@ -1,6 +1,7 @@
 """One service as one process: settings in, an exit code out, stopped in order by a signal."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,8 @@ __all__ = ["Serve", "run_service", "tell_address"]
 
 #: serves until the event is set; raises ``Misconfigured`` or ``Retryable`` if it cannot
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
+#: objects of the youngest generation, and how many of its collections make one of the next
+_THRESHOLDS = (5_000, 20, 20)
 
 
 def run_service(name: str, serve: Serve, environment: Mapping[str, str]) -> int:
@@ -24,6 +27,7 @@ def run_service(name: str, serve: Serve, environment: Mapping[str, str]) -> int:
     try:
         settings = read_settings(environment)
         configure_logs(name, settings.log_level)
+        _collect_seldom()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_until_signalled(serve, settings))
     except Misconfigured as error:
@@ -40,6 +44,17 @@ async def _until_signalled(serve: Serve, settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await serve(settings, stop)
+
+
+def _collect_seldom() -> None:
+    """Keep collections of cyclic garbage short and few: one over all modules takes 0.1 to 0.25 s.
+
+    Nearly all that a service makes is freed by reference counts, or is data that cannot form a
+    cycle and is not tracked at all (``gc=False``).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
 
 
 async def first_to_end(*tasks: "asyncio.Future[Any]") -> None:

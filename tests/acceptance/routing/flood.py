@@ -35,12 +35,12 @@ _AT_ONCE = 5_000
 _PERSON = "somebody"
 
 
-def limited(folder: Path, *, email: str = "", sms: str = "") -> Path:
+def limited(folder: Path, *, shared: str = "", newsletters: str = "", texts: str = "") -> Path:
     """The catalogue with these quotas, and what else is to stand in its accounts."""
     shutil.copytree(_CATALOGUE, folder)
     file = folder / "lastword.toml"
     text = file.read_text()
-    for lines in (email, sms):
+    for lines in (shared, newsletters, texts):
         text = text.replace(_NONE, f"{lines}\n", 1)
     file.write_text(text)
     load_catalogue(folder)

@@ -46,7 +46,7 @@ async def _rate(flood: Flood, seconds: float) -> float:
 async def test_critical_ones_are_no_later_than_twice_their_usual(
     tmp_path: Path, figure: Figure
 ) -> None:
-    catalogue = limited(tmp_path / "catalogue", email=_ACCOUNT)
+    catalogue = limited(tmp_path / "catalogue", shared=_ACCOUNT)
     async with flooded(tmp_path / "data", catalogue) as flood:
         await waits(flood, await flood.codes(_RATE, 5))  # first calls are slow
         idle = await waits(flood, await flood.codes(_RATE, _WHILE_S))
