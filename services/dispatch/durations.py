@@ -1,11 +1,11 @@
-"""How long something took, of the last minutes and to the millisecond. Pure, told the time."""
+"""How long something took, of the last half minute and to the millisecond. Pure, told the time."""
 
 from collections import Counter, deque
 
 __all__ = ["Durations"]
 
-_MEMORY_S = 120.0
-_SLICE_S = 15.0
+_MEMORY_S = 30.0
+_SLICE_S = 5.0
 
 
 class Durations:
