@@ -1,4 +1,8 @@
-"""How long something took, of the last half minute and to the millisecond. Pure, told the time."""
+"""How long something took of late, to the millisecond. Pure, told the time.
+
+Of late: in the last half minute, and the last thousand times at the least, since having been idle
+is no news.
+"""
 
 from collections import Counter, deque
 
@@ -6,6 +10,7 @@ __all__ = ["Durations"]
 
 _MEMORY_S = 30.0
 _SLICE_S = 5.0
+_KEPT = 1_000
 
 
 class Durations:
@@ -14,14 +19,19 @@ class Durations:
     def __init__(self) -> None:
         #: by the slice of time that they fell in, the oldest first
         self._slices: deque[tuple[int, Counter[int]]] = deque()
+        #: of all slices
+        self._counts: Counter[int] = Counter()
+        self._total = 0
 
     def told(self, at: float, seconds: float) -> None:
         """It took so long, seen at this time."""
         self._forget(at)
-        number = int(at / _SLICE_S)
+        number, ms = int(at / _SLICE_S), round(seconds * 1000)
         if not self._slices or self._slices[-1][0] != number:
             self._slices.append((number, Counter()))
-        self._slices[-1][1][round(seconds * 1000)] += 1
+        self._slices[-1][1][ms] += 1
+        self._counts[ms] += 1
+        self._total += 1
 
     def within(self, share: float, at: float, *, of: int = 1) -> tuple[int, int] | None:
         """The least, and what this share of them took no longer than, both in milliseconds.
@@ -29,17 +39,21 @@ class Durations:
         None if there were fewer than ``of``.
         """
         self._forget(at)
-        counts: Counter[int] = sum((each for _, each in self._slices), Counter())
-        total = counts.total()
-        if total < of:
+        if self._total < of:
             return None
-        seen, taken = 0, sorted(counts)
+        seen, taken = 0, sorted(self._counts)
         for ms in taken:
-            seen += counts[ms]
-            if seen >= share * total:
+            seen += self._counts[ms]
+            if seen >= share * self._total:
                 return taken[0], ms
         return taken[0], taken[-1]
 
     def _forget(self, at: float) -> None:
         while self._slices and (self._slices[0][0] + 1) * _SLICE_S < at - _MEMORY_S:
+            oldest = self._slices[0][1]
+            if self._total - oldest.total() < _KEPT:
+                return
             self._slices.popleft()
+            # what is left of none goes, so that it is not among the least
+            self._counts -= oldest
+            self._total -= oldest.total()

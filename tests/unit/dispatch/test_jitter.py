@@ -1,4 +1,4 @@
-"""J as it is measured: the spread of nearly all, of the last half minute, and a warning above."""
+"""J as it is measured: the spread of nearly all, of late, and a warning above."""
 
 import pytest
 from structlog.testing import capture_logs
@@ -35,7 +35,9 @@ def test_what_is_a_minute_old_counts_no_more() -> None:
     jitters = Jitters(QUOTAS)
     told(jitters, *[0.1, 0.4] * 30)
     assert jitters.measured_ms(A) == 300
-    told(jitters, *[0.1, 0.11] * 30, at=160.0)
+    told(jitters, *[0.1, 0.11] * 400, at=160.0)
+    assert jitters.measured_ms(A) == 300, "of few since nothing is concluded"
+    told(jitters, *[0.1, 0.11] * 100, at=160.0)
     assert jitters.measured_ms(A) == 10
 
 
