@@ -12,7 +12,7 @@ from services.core.errors import LastwordError
 from services.core.identifiers import AccountName
 from services.core.ledger import Settlement, SettlementAnswer
 from services.core.messages import message_of
-from services.core.outcomes import Outcome, OutcomeKind, fit
+from services.core.outcomes import OUTCOMES, Outcome, OutcomeKind, fit
 from services.core.ports import Access, Message, Provider, Request, Response
 from services.core.publications import closed, settled
 from services.dispatch.accounts import backoff_s
@@ -27,6 +27,8 @@ from services.runtime.metrics import SEND_SECONDS
 __all__ = ["Sender", "Sends"]
 
 _SETTLE_MOST = 200
+#: an outcome with which all is done waits for others: each batch costs its transaction
+_GATHERS_S = 0.03
 _FOR_ALL = (OutcomeKind.REFUSED_CONTENT, OutcomeKind.REFUSED_RECIPIENT)
 
 
@@ -109,12 +111,24 @@ class Sends:
     async def run(self) -> None:
         """Settle what has landed, as much at once as there is."""
         while True:
-            batch = [await self._landed.get()]
-            while len(batch) < _SETTLE_MOST and not self._landed.empty():
-                batch.append(self._landed.get_nowait())
+            batch = await self._gathered()
             await self._settle(batch)
             for _ in batch:
                 self._landed.task_done()
+
+    async def _gathered(self) -> list[_Landed]:
+        """What has landed, and what does so in a moment, unless there is more to do about one."""
+        batch = [await self._landed.get()]
+        until = asyncio.get_running_loop().time() + _GATHERS_S
+        while len(batch) < _SETTLE_MOST:
+            if self._landed.empty() and not all(OUTCOMES[one.outcome.kind].taken for one in batch):
+                break
+            try:
+                async with asyncio.timeout_at(until):
+                    batch.append(await self._landed.get())
+            except TimeoutError:
+                break
+        return batch
 
     async def drained(self) -> None:
         """Everything that has landed so far is settled and published."""

@@ -24,7 +24,7 @@ _DEFAULTS: Mapping[str, str | int | bool] = {
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": 10_000,
     "heartbeat.interval.ms": 500,
-    "fetch.wait.max.ms": 50,
+    "fetch.wait.max.ms": 250,
 }
 #: what the broker decides under the newer group protocol
 _CLASSIC_ONLY = ("partition.assignment.strategy", "session.timeout.ms", "heartbeat.interval.ms")

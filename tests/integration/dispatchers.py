@@ -13,9 +13,13 @@ import msgspec
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.cli import bound
 from services.runtime.settings import Settings, to_environment
 
 __all__ = ["Dispatcher", "dispatching"]
+
+#: makes them end with the test, however that ends
+_BOUND = (sys.executable, "-I", "-S", bound.__file__)
 
 
 class Dispatcher:
@@ -26,10 +30,12 @@ class Dispatcher:
         own = replace(settings, address_file=str(self._address))
         with (folder / f"{name}.log").open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.dispatch"],
+                [*_BOUND, str(os.getpid()), "0", sys.executable, "-m", "services.dispatch"],
                 env={**os.environ, **to_environment(own)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # as those that are supervised: what shares a session may share its processor time
+                start_new_session=True,
             )
 
     async def sent(self) -> float:
