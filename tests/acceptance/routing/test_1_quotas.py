@@ -22,7 +22,7 @@ _MINUTE_S = 60.0
 _LEAST_USED = 0.9
 #: of deliveries on this machine, where everything shares two cores
 _JITTER = "30ms"
-#: while all of them are routed at once replies come late, and what was measured of J counts for a minute
+#: all are routed at once, and replies come late meanwhile: J is known for a minute and a half
 _SETTLES_S = 75.0
 _TEXTS = tuple("x" * length for length in (100, 300, 450))
 
