@@ -183,7 +183,8 @@ def _identify(
     if isinstance(event, NotificationCancelled):
         return Cancellation(id=event.id, key=key, type=type, event=event)
     own = id_of(record, event)
-    return IdentifiedRequest(id=own, key=key, type=type, event=replace(event, id=own))
+    identified = event if event.id else replace(event, id=own)
+    return IdentifiedRequest(id=own, key=key, type=type, event=identified)
 
 
 def _cancel_of_key(key: bytes, catalogue: Catalogue) -> Cancellation:

@@ -1,10 +1,10 @@
 """Sends one HTTP request, at most once, and tells apart what was not sent from what may have been.
 
-Connect first, then wait for the opening, then check the time, then write: a connection may take
-seconds, and no byte may leave before ``opens`` or after ``send_by``. The check stands in aiohttp's
-own hook right before the first write, with nothing awaited in between: a loop that is busy can
-delay both, and not the one after the other. Before it, every failure means "not taken"; after it,
-every failure means "unknown".
+Connect shortly before the opening, wait for that, then check the time, then write: a connection
+may take its time, and no byte may leave before ``opens`` or after ``send_by``. The check stands in
+aiohttp's own hook right before the first write, with nothing awaited in between: a loop that is
+busy can delay both, and not the one after the other. Before it, every failure means "not taken";
+after it, every failure means "unknown".
 Sockets are closed with RST and TCP_USER_TIMEOUT is the request's time-out, so that no kernel goes
 on sending for us. Nothing is ever sent again by itself: no redirects, no retries.
 """
@@ -34,6 +34,9 @@ __all__ = ["HttpSender"]
 _LARGE_BYTES = 512 * 1024
 #: idle connections are dropped before any vendor's own limit, so that few sends meet a dead one
 _KEEP_ALIVE_S = 15.0
+#: a connection is taken so long before it may be written to: enough for a new one, and no longer,
+#: so that few do for all that waits for its opening
+_CONNECTS_S = 0.25
 
 
 async def _on_chunk(
@@ -90,6 +93,8 @@ class HttpSender:
         """
         try:
             async with asyncio.timeout(departure.wait_s() + timeout_s):
+                if (early_s := departure.wait_s() - _CONNECTS_S) > 0:
+                    await asyncio.sleep(early_s)
                 return await self._exchange(self._sessions[account], request, departure)
         except TooLate:
             return departure.missed()

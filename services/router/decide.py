@@ -292,8 +292,10 @@ def _dead(record: Record, error: PoisonEvent, catalogue: Catalogue) -> Dead:
 def _first_appended(record: Record) -> datetime:
     """The append time of a moved record's first place; a header cannot make it later."""
     headers: Mapping[str, bytes] = dict(record.headers)
+    if FIRST_APPENDED_HEADER not in headers:
+        return record.timestamp
     try:
-        told = datetime.fromisoformat(headers.get(FIRST_APPENDED_HEADER, b"").decode())
+        told = datetime.fromisoformat(headers[FIRST_APPENDED_HEADER].decode())
         return min(told, record.timestamp)
     except (ValueError, TypeError):
         return record.timestamp

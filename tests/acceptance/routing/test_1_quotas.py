@@ -28,7 +28,13 @@ _TEXTS = tuple("x" * length for length in (100, 300, 450))
 
 
 async def used(
-    folder: Path, quota: str, texts: Sequence[str], seconds: float, *, type: str = "newsletter"
+    folder: Path,
+    quota: str,
+    texts: Sequence[str],
+    seconds: float,
+    *,
+    type: str = "newsletter",
+    settles_s: float = _SETTLES_S,
 ) -> tuple[list[tuple[float, int]], float]:
     """What the account took: (seconds on the sandbox's clock, units) each.
 
@@ -39,7 +45,7 @@ async def used(
     async with flooded(folder / "data", catalogue, dispatchers=_DISPATCHERS) as flood:
         costs = dict(zip(flood.queue(texts, type=type), map(segments, texts), strict=True))
         await flood.until_taken(1, within_s=60)
-        await asyncio.sleep(_SETTLES_S + seconds)
+        await asyncio.sleep(settles_s + seconds)
         entries = await flood.entries()
     assert len(entries) < len(texts), "there was no backlog to the end"
     return _units(entries, costs), entries[-1].monotonic - seconds
@@ -102,7 +108,8 @@ async def test_where_the_engine_believes_in_more_the_second_is_over(
     tmp_path: Path, figure: Figure
 ) -> None:
     """The control: the account's real limit is less than what its catalogue says."""
-    sent, _ = await used(tmp_path, f"per_second = {_LIMIT}", ["hello"] * 5_000, 5.0)
+    quota = f"per_second = {_LIMIT}"
+    sent, _ = await used(tmp_path, quota, ["hello"] * 5_000, 5.0, settles_s=5.0)
     real = round(_LIMIT * 0.8)
     figure(f"control: over a limit of {real}", len(over_quota(sent, {1.0: real})))
     assert over_quota(sent, {1.0: real})
