@@ -237,7 +237,7 @@ def test_what_costs_more_than_a_window_waits_until_it_is_alone() -> None:
 
 
 def test_one_cell_takes_no_more_than_a_process_can_write_in_it_but_a_whole_batch() -> None:
-    for batch, most in ((1, 7), (40, 40)):
+    for batch, most in ((1, 4), (40, 40)):
         quota, cells = Quota(limits={Per.SECOND: 200}, batch=batch), Cells()
         _taken(cells, quota)
         assert max(cells.used[Per.SECOND].values()) == most

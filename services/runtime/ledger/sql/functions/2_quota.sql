@@ -76,7 +76,7 @@ DECLARE
     bulk_burst bigint := most;
 BEGIN
     IF w ->> 'per' = 'second' THEN
-        bulk_burst := greatest(4, (quota ->> 'batch')::bigint, (most + 32) / 33);
+        bulk_burst := greatest(4, (quota ->> 'batch')::bigint, (most + 49) / 50);
         burst := CASE WHEN shared THEN 2 * bulk_burst ELSE bulk_burst END;
     END IF;
     RETURN w || jsonb_build_object('limit', most, 'burst', burst, 'bulk_burst', bulk_burst,
