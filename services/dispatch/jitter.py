@@ -15,8 +15,8 @@ from services.runtime.metrics import JITTER, JITTER_ALLOWED
 
 __all__ = ["Jitters"]
 
-#: all but the slowest thousandth count, of no fewer than so many
-_SHARE = 0.999
+#: all but the slowest of two hundred count, of no fewer than so many
+_SHARE = 0.995
 _LEAST = 50
 
 
