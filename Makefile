@@ -50,6 +50,8 @@ lock: setup  ## resolve the dependencies again
 	$(RUN) uv pip compile pyproject.toml client/pyproject.toml --extra dev --extra kafka --universal \
 	  --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-package lastword --no-emit-package lastword-engine -o requirements.lock
+	$(RUN) uv pip compile benchmarks/requirements.in --constraint requirements.lock --universal \
+	  --python-version 3.11 --generate-hashes --no-header --no-annotate -o benchmarks/requirements.lock
 
 clean:  ## remove what was set up and kept
 	rm -rf .venv .lastword reports

@@ -15,33 +15,45 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+from msgspec import Struct
+
 from benchmarks.figures import Figure, alternating, tell
 from benchmarks.ground import Ground
 from benchmarks.proposals import Proposals
 from benchmarks.redis_server import redis
 from benchmarks.sandboxed import Sandbox, sample, sandbox
+from services.core.identifiers import AccountName, TypeName
 from services.core.ports import Request
 from services.core.topics import ATTEMPTS, queued
 
-__all__ = ["measure"]
+__all__ = ["BATCH", "SINGLE", "Sending", "measure"]
 
 #: a started, a settled and a closed for each
 _FACTS = 3
 
 
-class Work:
-    """The same messages for all who send; ``batch``: of one request of ours and of the floor's."""
+class Sending(Struct, frozen=True):
+    """What is sent, by which account, and how many in a request of ours and of the floor's."""
 
-    def __init__(
-        self, ground: Ground, place: Sandbox, server: str, type: str, account: str, batch: int
-    ) -> None:
+    type: TypeName
+    account: AccountName
+    batch: int
+
+
+SINGLE = Sending(TypeName("invoice"), AccountName("postmark-transactional"), 1)
+BATCH = Sending(TypeName("campaign"), AccountName("postmark-broadcast"), 100)
+
+
+class Work:
+    """The same messages for all who send."""
+
+    def __init__(self, ground: Ground, place: Sandbox, server: str, sending: Sending) -> None:
         self._ground, self._place, self._redis = ground, place, server
         self._proposals = Proposals(ground)
-        self._type = type
-        self._topic = queued(ground.loaded.catalogue.types[type].lane)  # type: ignore[index]
-        self._request = sample(ground, account, batch)
-        self._single = sample(ground, account)
-        self._batch = batch
+        self._type, self._batch = sending.type, sending.batch
+        self._topic = queued(ground.loaded.catalogue.types[sending.type].lane)
+        self._request = sample(ground, sending.account, sending.batch)
+        self._single = sample(ground, sending.account)
 
     def ours(self, count: int) -> float:
         ground = self._ground
@@ -70,13 +82,13 @@ class Work:
 
 
 def measure(
-    ground: Ground, folder: Path, *, count: int, rounds: int, type: str, account: str, batch: int
+    ground: Ground, folder: Path, sending: Sending, *, count: int, rounds: int
 ) -> Mapping[str, Figure]:
     """``ours``, ``floor``, ``celery`` and ``dramatiq``, in messages a second."""
     with ExitStack() as stack:
         place = stack.enter_context(sandbox(ground, folder))
         server = stack.enter_context(redis(folder / "redis"))
-        work = Work(ground, place, server, type, account, batch)
+        work = Work(ground, place, server, sending)
         sides: dict[str, Callable[[int], float]] = {
             "ours": work.ours,
             "floor": work.floor,
@@ -99,21 +111,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch", action="store_true", help="to a provider that takes a hundred")
     given = parser.parse_args()
-    type, account, batch = ("invoice", "postmark-transactional", 1)
-    if given.batch:
-        type, account, batch = ("campaign", "postmark-broadcast", 100)
+    sending = BATCH if given.batch else SINGLE
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with Ground(folder) as ground:
-            figures = measure(
-                ground,
-                folder,
-                count=given.count,
-                rounds=given.rounds,
-                type=type,
-                account=account,
-                batch=batch,
-            )
+            figures = measure(ground, folder, sending, count=given.count, rounds=given.rounds)
     tell(figures, ("floor", "celery", "dramatiq"))
 
 

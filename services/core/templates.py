@@ -107,11 +107,12 @@ class Templates:
         for name, text in sources.items():
             self._compile(name, text)
             self._parts[name[:3]].append((str(name), name))
-        self._locales: dict[tuple[str, Channel], list[str]] = {}
+        #: of each, by its tag, those that are whole
+        self._locales: dict[tuple[str, Channel], dict[str, str]] = {}
         for name in sorted(sources):
-            locales = self._locales.setdefault((name.type, name.channel), [])
-            if name.locale not in locales and _complete(name, sources):
-                locales.append(name.locale)
+            locales = self._locales.setdefault((name.type, name.channel), {})
+            if _complete(name, sources):
+                locales[name.locale.lower()] = name.locale
 
     def _compile(self, name: TemplateName, text: str) -> None:
         if _ELSEWHERE.search(text):
@@ -132,7 +133,7 @@ class Templates:
         self, type: TypeName, channel: Channel, locale: str | None, data: Mapping[str, object]
     ) -> Content:
         """A message of the type, in the nearest locale; raises ``RenderError``."""
-        found = _nearest(locale, self._locales.get((type, channel), []))
+        found = _nearest(locale, self._locales.get((type, channel), {}))
         if found is None:
             raise RenderError("#/type", f"{type} has no templates for {channel}")
         parts = {
@@ -173,15 +174,14 @@ def _complete(name: TemplateName, sources: Mapping[TemplateName, str]) -> bool:
     return all(name._replace(part=part) in sources for part in REQUIRED_PARTS[name.channel])
 
 
-def _nearest(wanted: str | None, locales: list[str]) -> str | None:
+def _nearest(wanted: str | None, by_tag: Mapping[str, str]) -> str | None:
     """``de-AT``, then ``de``, then the default, then whichever there is."""
-    by_tag = {locale.lower(): locale for locale in locales}
     tag = (wanted or "").lower().replace("_", "-")
     while tag:
         if tag in by_tag:
             return by_tag[tag]
         tag = tag.rpartition("-")[0]
-    return by_tag.get(DEFAULT_LOCALE, locales[0] if locales else None)
+    return by_tag.get(DEFAULT_LOCALE) or next(iter(by_tag.values()), None)
 
 
 def _strangers(environment: Environment, text: str) -> Iterator[str]:

@@ -145,9 +145,10 @@ class Rules:
         if unfit:
             yield Fault("#/data", unfit)
             return
+        schema = self._schemas[type.name]
         for item in _items_of(type, request):
-            for error in self._schemas[type.name].iter_errors(item):
-                yield _schema_fault(error)
+            if not schema.is_valid(item):
+                yield from map(_schema_fault, schema.iter_errors(item))
 
     def _texts(
         self, type: NotificationType, channels: Iterable[Channel], request: NotificationRequested
