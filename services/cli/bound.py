@@ -10,7 +10,14 @@ import os
 import signal
 import sys
 
+__all__ = ["command"]
+
 _PR_SET_PDEATHSIG = 1
+
+
+def command(*rest: str, nice: int = 0) -> list[str]:
+    """What becomes ``rest`` and dies with this process; ``nice``: how far it gives way."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(nice), *rest]
 
 
 def main(parent: int, nice: int, command: list[str]) -> None:

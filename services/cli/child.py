@@ -1,10 +1,8 @@
 """One service as a child process: wanted or not, and brought to that state step by step."""
 
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -22,8 +20,6 @@ __all__ = ["Child", "Spec", "end_left_over"]
 _GRACE = 25.0
 _LOG_LINES = 12
 _LOG_END = 32_768
-#: what makes a command die with us
-_BOUND = (sys.executable, "-I", "-S", bound.__file__)
 #: in place of an exit code
 _NEVER_RAN = 1
 #: the events by which a service says why it does not run
@@ -149,7 +145,7 @@ class Child:
 
     def _spawn(self, log: BinaryIO) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [*_BOUND, str(os.getpid()), str(self._spec.nice), *self._spec.command],
+            bound.command(*self._spec.command, nice=self._spec.nice),
             env=dict(self._spec.environment()),
             stdin=subprocess.DEVNULL,
             stdout=log,

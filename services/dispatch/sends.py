@@ -121,7 +121,10 @@ class Sends:
         batch = [await self._landed.get()]
         until = asyncio.get_running_loop().time() + _GATHERS_S
         while len(batch) < _SETTLE_MOST:
-            if self._landed.empty() and not all(OUTCOMES[one.outcome.kind].taken for one in batch):
+            if not self._landed.empty():
+                batch.append(self._landed.get_nowait())
+                continue
+            if not all(OUTCOMES[one.outcome.kind].taken for one in batch):
                 break
             try:
                 async with asyncio.timeout_at(until):

@@ -18,9 +18,6 @@ from services.runtime.settings import Settings, to_environment
 
 __all__ = ["Dispatcher", "dispatching"]
 
-#: makes them end with the test, however that ends
-_BOUND = (sys.executable, "-I", "-S", bound.__file__)
-
 
 class Dispatcher:
     """A dispatch process."""
@@ -30,7 +27,7 @@ class Dispatcher:
         own = replace(settings, address_file=str(self._address))
         with (folder / f"{name}.log").open("w") as log:
             self._process = subprocess.Popen(
-                [*_BOUND, str(os.getpid()), "0", sys.executable, "-m", "services.dispatch"],
+                bound.command(sys.executable, "-m", "services.dispatch"),
                 env={**os.environ, **to_environment(own)},
                 stdout=log,
                 stderr=subprocess.STDOUT,

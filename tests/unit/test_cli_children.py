@@ -128,9 +128,9 @@ def test_the_log_of_the_last_run_is_kept_beside_that_of_this_one(nursery: Nurser
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel sees to it on Linux only")
 def test_a_process_dies_with_the_one_that_started_it() -> None:
     script = (
-        "import subprocess, sys, os\n"
-        f"command = [sys.executable, {bound.__file__!r}, str(os.getpid()), '/bin/sleep', '60']\n"
-        "print(subprocess.Popen(command).pid, flush=True)\n"
+        "import subprocess, sys\n"
+        "from services.cli import bound\n"
+        "print(subprocess.Popen(bound.command('/bin/sleep', '60')).pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
     with subprocess.Popen(
@@ -138,9 +138,27 @@ def test_a_process_dies_with_the_one_that_started_it() -> None:
     ) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
-        _until(lambda: identify(pid))
+        _until(lambda: _sleeps(pid))
         parent.kill()
     _until(lambda: identify(pid) is None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux groups processes by session")
+def test_one_that_is_nice_gives_way_with_its_session() -> None:
+    command = bound.command("/bin/sleep", "60", nice=10)
+    with subprocess.Popen(command, start_new_session=True) as process:
+        _until(lambda: _sleeps(process.pid))
+        niceness = os.getpriority(os.PRIO_PROCESS, process.pid)
+        group = Path(f"/proc/{process.pid}/autogroup")
+        told = group.read_text() if group.exists() else ""
+        process.kill()
+    assert niceness == 10
+    assert not told or told.endswith("nice 10\n")
+
+
+def _sleeps(pid: int) -> bool:
+    """It has become the command, and is not what becomes it any more."""
+    return Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
 
 
 def test_what_a_crash_left_is_ended_and_strangers_with_the_same_id_are_not(tmp_path: Path) -> None:
