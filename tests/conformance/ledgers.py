@@ -47,6 +47,7 @@ __all__ = [
     "ROOMY",
     "TOPIC",
     "TOPIC_ID",
+    "WIDE",
     "Bench",
     "Hands",
     "WholeLedger",
@@ -68,11 +69,13 @@ KEY = SupersessionKey("default:u:t")
 ACCOUNT = AccountName("a")
 #: three a second, of which nothing is kept for anybody
 LIMITED = AccountName("limited")
-#: forty a second
+#: forty a second, and four hundred
 ROOMY = AccountName("roomy")
+WIDE = AccountName("wide")
 QUOTAS = {
     LIMITED: Quota(limits={Per.SECOND: 3}),
     ROOMY: Quota(limits={Per.SECOND: 40}),
+    WIDE: Quota(limits={Per.SECOND: 400}),
 }
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _numbers = count(1)

@@ -1,5 +1,6 @@
 """Claims of accounts with a quota: each is granted a cell, to be sent in or to be given up."""
 
+from collections import Counter
 from datetime import timedelta
 from itertools import count
 
@@ -14,6 +15,7 @@ from tests.conformance.ledgers import (
     LIMITED,
     QUOTAS,
     ROOMY,
+    WIDE,
     Bench,
     claimed,
     identity,
@@ -176,6 +178,15 @@ async def test_however_often_it_throttles_a_little_is_still_asked_for(bench: Ben
         await claimed(bench.ledger, roomy(bench, throttled=True))
         bench.hands.move(1.5)
     assert await taken_in_a_second(bench) == 4, "of 2, and it has climbed"
+
+
+async def test_what_a_lowered_share_leaves_is_spread_over_its_second_too(bench: Bench) -> None:
+    throttled = replace(limited(bench), account=WIDE, throttled=True)
+    assert (await claimed(bench.ledger, throttled)).refused is None
+    bench.hands.move(2.5)
+    asked = [replace(limited(bench), account=WIDE) for _ in range(60)]
+    cells = Counter(a.attempts[-1].opens_at for a in await bench.ledger.claim(asked))
+    assert max(cells.values()) == 5, "of 216 a second, in 50 cells"
 
 
 def roomy(bench: Bench, *, throttled: bool = False) -> ClaimRequest:
