@@ -16,14 +16,14 @@ from benchmarks.figures import Figure, alternating, tell
 from benchmarks.ground import Ground
 from benchmarks.workload import record_of, requests
 from services.core.catalogue import Lane
-from services.core.groups import ROUTER
+from services.core.groups import router
 from services.core.topics import queued, requested
 from services.runtime.codec import Codec
 from services.runtime.stretches import StretchReader
 
 __all__ = ["measure"]
 
-_REQUESTED, _QUEUED = tuple(map(requested, Lane)), tuple(map(queued, Lane))
+_QUEUED = tuple(map(queued, Lane))
 _FLOOR, _FAUST = "benchmark.floor", "benchmark.faust"
 
 
@@ -35,7 +35,8 @@ def measure(ground: Ground, *, count: int, rounds: int) -> dict[str, Figure]:
         ground.create(topic)
 
     def ours() -> float:
-        ground.rewind(ROUTER, _REQUESTED)
+        for lane in Lane:
+            ground.rewind(router(lane), [requested(lane)])
         return _rate(ground, "services.router", _QUEUED, count)
 
     def peer(module: str, topic: str) -> Callable[[], float]:

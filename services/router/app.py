@@ -1,8 +1,8 @@
-"""The router's wiring: consumer → decode → ``decide.route`` → producer, offsets last."""
+"""The router's wiring, by lane: consumer → decode → ``decide.route`` → producer, offsets last."""
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC
@@ -10,12 +10,14 @@ from functools import partial
 
 import msgspec
 
+from services.core import groups
+from services.core.catalogue import Lane
 from services.core.errors import PoisonEvent
 from services.core.events import NotificationRequested
-from services.core.groups import GROUPS, ROUTER
 from services.core.recipients import NOBODY, Known
 from services.core.record import FIRST_APPENDED_HEADER, ORIGIN_HEADER, Record
 from services.core.steering import NO_STANDINGS, Standings
+from services.core.topics import requested
 from services.router.decide import Dead, Event, Moved, Output, Passed, Routed, route
 from services.router.following_health import HealthFollower
 from services.router.recipients.folding import RecipientFolding, ends_of
@@ -155,7 +157,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     bridge = Bridge(asyncio.get_running_loop(), halt)
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(
-            PostgresLedger(settings.postgres, log.requested_ids(), connections=2)
+            PostgresLedger(settings.postgres, log.requested_ids(), connections=len(Lane) + 1)
         )
         producer = LogProducer(settings.kafka, client_id="lastword-router")
         stack.push_async_callback(asyncio.to_thread, producer.close)
@@ -163,20 +165,22 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         lookup = RecipientLookup(ledger.book, bridge, log.ids, ends)
         router = Router(catalogues.loaded, codec, log.partitions, lookup)
         recipients = RecipientFolding(settings.kafka, log.ids, codec, producer, ledger, bridge)
-        consumer = LogConsumer(
-            settings.kafka, group=ROUTER, topics=GROUPS[ROUTER], topic_ids=log.ids
-        )
-        stack.push_async_callback(asyncio.to_thread, consumer.close)
+        consumers = [_consumer(settings, lane, log.ids) for lane in Lane]
+        for consumer in consumers:
+            stack.push_async_callback(asyncio.to_thread, consumer.close)
         monitoring = Monitoring(settings.metrics_bind, lambda: None)
         stack.callback(monitoring.close)
         tell_address(settings.address_file, "metrics", f"http://{monitoring.address}/metrics")
         get_logger().info("routing", metrics=monitoring.address)
         health = HealthFollower(settings.kafka, log.ids, codec)
         # of their own, as those for short work are few
-        pool = stack.enter_context(ThreadPoolExecutor(2, "router"))
+        pool = stack.enter_context(ThreadPoolExecutor(len(consumers) + 1, "router"))
         loop = asyncio.get_running_loop()
         threads = [
-            loop.run_in_executor(pool, _stream, consumer, producer, router, halt),
+            *(
+                loop.run_in_executor(pool, _stream, consumer, producer, router, halt)
+                for consumer in consumers
+            ),
             loop.run_in_executor(pool, recipients.run),
         ]
         tasks = [
@@ -190,6 +194,12 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*threads)
+
+
+def _consumer(settings: Settings, lane: Lane, topic_ids: Mapping[str, str]) -> LogConsumer:
+    return LogConsumer(
+        settings.kafka, group=groups.router(lane), topics=[requested(lane)], topic_ids=topic_ids
+    )
 
 
 def _stream(

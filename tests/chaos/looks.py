@@ -26,7 +26,7 @@ from tests.chaos.proxy import Way
 
 __all__ = [
     "DISPATCH_GROUPS",
-    "ROUTER_GROUP",
+    "ROUTER_GROUPS",
     "TRACKER_GROUP",
     "Made",
     "attempts_of",
@@ -39,7 +39,7 @@ __all__ = [
     "unknown_attempts",
 ]
 
-ROUTER_GROUP = {groups.ROUTER: GROUPS[groups.ROUTER]}
+ROUTER_GROUPS = {name: GROUPS[name] for name in map(groups.router, Lane)}
 TRACKER_GROUP = {groups.TRACKER: GROUPS[groups.TRACKER]}
 DISPATCH_GROUPS = {name: GROUPS[name] for name in map(groups.dispatch, Lane)}
 

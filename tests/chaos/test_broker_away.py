@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from tests.chaos.house import House
-from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUP, not_committed
+from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUPS, not_committed
 from tests.chaos.plugin import Prove
 from tests.chaos.traffic import Traffic
 from tests.chaos.waiting import Still, until
@@ -63,6 +63,6 @@ def test_row_08_broker_killed_and_restarted_again_and_again(
     found = traffic.judge()
     found.assert_kept()
     assert acknowledged == sorted(set(acknowledged)), "requests were taken between any two"
-    until(lambda: not not_committed(house, ROUTER_GROUP | DISPATCH_GROUPS), "all is committed")
+    until(lambda: not not_committed(house, ROUTER_GROUPS | DISPATCH_GROUPS), "all is committed")
     assert _pids(house) == pids, "nobody had to be started again"
     prove(f"SIGKILL {_TIMES} times, after {', '.join(map(str, acknowledged))} requests")

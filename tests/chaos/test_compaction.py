@@ -89,7 +89,7 @@ def test_row_36_consumers_behind_the_compaction(
 
 
 def _left(house: House) -> float:
-    labels = {"group": "lastword.router", "topic": _NORMAL}
+    labels = {"group": "lastword.router.normal", "topic": _NORMAL}
     return house["tracker"].metric(_LOOKED_AT, **labels)
 
 

@@ -14,7 +14,7 @@ from tests.chaos.waiting import until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 _OFFSETS = "__consumer_offsets"
-_GROUPS = ("lastword.router", "lastword.dispatch.critical", "lastword.tracker")
+_GROUPS = ("lastword.router.critical", "lastword.dispatch.critical", "lastword.tracker")
 
 
 @pytest.fixture(scope="module")

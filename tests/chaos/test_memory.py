@@ -11,7 +11,7 @@ from tests.chaos.asks import campaign, order
 from tests.chaos.catalogues import edited_catalogue
 from tests.chaos.house import House, HousePlan
 from tests.chaos.instance import Instance
-from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUP, not_committed
+from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUPS, not_committed
 from tests.chaos.plugin import Prove
 from tests.chaos.traffic import Traffic
 from tests.chaos.waiting import until
@@ -78,7 +78,7 @@ def test_row_25_reads_pause_before_memory_is_short(
     for n in range(0, 4 * _HELD, _AT_ONCE):
         traffic.ask(*(campaign(f"user-{n + i}") for i in range(_AT_ONCE)), by="kafka")
         traffic.ask(*(order(f"user-{i % 10}") for i in range(_AT_ONCE)), by="kafka")
-    until(lambda: not not_committed(house, ROUTER_GROUP), "all of them are routed")
+    until(lambda: not not_committed(house, ROUTER_GROUPS), "all of them are routed")
     until(lambda: not_committed(house, _NORMAL) < _HELD, "older orders are closed to have room")
     held = until(lambda: _held(dispatch), "it holds as much of bulk as it may")
     assert held < 2 * _HELD

@@ -5,14 +5,14 @@ from confluent_kafka.admin import AdminClient
 
 from tests.chaos.asks import campaign, order, reset
 from tests.chaos.house import House
-from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUP, attempts_of, not_committed, routed
+from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUPS, attempts_of, not_committed, routed
 from tests.chaos.plugin import Prove
 from tests.chaos.traffic import Traffic
 from tests.chaos.waiting import until
 
 pytestmark = pytest.mark.slow
 
-_GROUPS = (*ROUTER_GROUP, *DISPATCH_GROUPS, "lastword.tracker")
+_GROUPS = (*ROUTER_GROUPS, *DISPATCH_GROUPS, "lastword.tracker")
 _READERS = ("router", "dispatch", "tracker")
 
 
@@ -25,11 +25,11 @@ def test_row_49_consumer_offsets_lost(house: House, traffic: Traffic, prove: Pro
     admin = AdminClient({**house.kafka.client_properties})
     for future in admin.delete_consumer_groups(list(_GROUPS)).values():
         future.result()
-    again = not_committed(house, ROUTER_GROUP | DISPATCH_GROUPS)
+    again = not_committed(house, ROUTER_GROUPS | DISPATCH_GROUPS)
     for name in _READERS:
         house[name].start()
     more = traffic.ask(order("dan"))
-    until(lambda: not not_committed(house, ROUTER_GROUP | DISPATCH_GROUPS), "all is read again")
+    until(lambda: not not_committed(house, ROUTER_GROUPS | DISPATCH_GROUPS), "all is read again")
     found = traffic.judge()
     found.assert_kept()
     assert found.accepted == len(ids) + len(more)

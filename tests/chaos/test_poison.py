@@ -17,7 +17,7 @@ from services.runtime.codec import Codec
 from tests.acceptance.engine.log import Place, read
 from tests.chaos.asks import campaign, order, reset
 from tests.chaos.house import House
-from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUP, TRACKER_GROUP, not_committed
+from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUPS, TRACKER_GROUP, not_committed
 from tests.chaos.plugin import Prove
 from tests.chaos.traffic import Traffic
 from tests.chaos.waiting import until
@@ -50,7 +50,7 @@ def test_row_34_garbage_on_a_topic(house: House, traffic: Traffic, prove: Prove)
             _append(house, topic, _Poison(None, _REQUEST, ""))
     users = [f"ann-{number}" for number in range(20)]
     traffic.ask(*map(reset, users), *map(order, users), *map(campaign, users))
-    groups = ROUTER_GROUP | DISPATCH_GROUPS | TRACKER_GROUP
+    groups = ROUTER_GROUPS | DISPATCH_GROUPS | TRACKER_GROUP
     until(lambda: not not_committed(house, groups), "every partition goes on")
 
     causes = {

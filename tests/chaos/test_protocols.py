@@ -6,7 +6,7 @@ from confluent_kafka.admin import AdminClient
 
 from tests.chaos.asks import order
 from tests.chaos.house import House
-from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUP
+from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUPS
 from tests.chaos.plugin import Prove
 from tests.chaos.traffic import Traffic
 
@@ -23,6 +23,6 @@ def test_row_17_both_group_protocols(either_house: House, traffic: Traffic, prov
     admin = AdminClient({**house.kafka.client_properties})
     listed = admin.list_consumer_groups().result(30)
     types = {group.group_id: group.type for group in listed.valid}
-    for group in (*ROUTER_GROUP, *DISPATCH_GROUPS):
+    for group in (*ROUTER_GROUPS, *DISPATCH_GROUPS):
         assert types[group] is ConsumerGroupType[wanted.upper()]
     prove(f"the broker calls the groups of router and dispatch {wanted}")

@@ -8,7 +8,7 @@ from services.sandbox.faults import Slow
 from tests.chaos.asks import order, reset
 from tests.chaos.catalogues import edited_catalogue
 from tests.chaos.house import House
-from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUP, not_committed, owned
+from tests.chaos.looks import DISPATCH_GROUPS, ROUTER_GROUPS, not_committed, owned
 from tests.chaos.plugin import Prove
 from tests.chaos.traffic import Traffic
 from tests.chaos.waiting import until
@@ -47,7 +47,7 @@ def test_row_16_rebalance_storm(either_house: House, traffic: Traffic, prove: Pr
         until(lambda: owned(stays) >= everything, "and leaves them to who stays")
     prove(f"{_ROUNDS} times a dispatcher and a router came and left, {sum(moves)} partitions moved")
     traffic.judge().assert_kept()
-    until(lambda: not not_committed(house, ROUTER_GROUP | DISPATCH_GROUPS), "all is committed")
+    until(lambda: not not_committed(house, ROUTER_GROUPS | DISPATCH_GROUPS), "all is committed")
 
 
 def test_row_18_sends_slower_than_the_poll_interval(

@@ -45,7 +45,7 @@ class Service(Struct, frozen=True):
 
 
 SERVICES = {
-    "router": Service(router.serve, "lastword.router", queued(Lane.CRITICAL)),
+    "router": Service(router.serve, "lastword.router.critical", queued(Lane.CRITICAL)),
     "tracker": Service(tracker.serve, "lastword.tracker", STATE),
 }
 

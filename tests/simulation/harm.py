@@ -110,7 +110,7 @@ class Harm:
 
     def _groups(self) -> Sequence[str]:
         lane = self._dice.one_of(self._world.lanes or (Lane.CRITICAL,))
-        return (f"lastword.dispatch.{lane}", f"lastword.dispatch.{lane}", "lastword.router")
+        return (f"lastword.dispatch.{lane}", f"lastword.dispatch.{lane}", f"lastword.router.{lane}")
 
     def _anyhow(self, partitions: Sequence[Partition], members: int) -> Sequence[int]:
         return [self._dice.whole(0, members - 1) for _ in partitions]

@@ -127,7 +127,8 @@ class World:
     def start(self) -> None:
         for lane in self.lanes:
             self._watch_commits(f"lastword.dispatch.{lane}")
-        self._watch_commits("lastword.router")
+        for lane in Lane:
+            self._watch_commits(f"lastword.router.{lane}")
         if self.network.weather.set_backs:
             self.copy_the_ledger()
         for service in self.services:
@@ -287,9 +288,16 @@ class World:
             upkeep.cancel()
 
     async def _route(self, service: Service, stop: asyncio.Event) -> None:
-        topics = tuple(map(requested, Lane))
-        source = self._source(service, "lastword.router", topics, _Anything())
         publisher = self._publisher(service.name)
+        async with asyncio.TaskGroup() as group:
+            for lane in Lane:
+                group.create_task(self._route_lane(service, lane, publisher, stop))
+
+    async def _route_lane(
+        self, service: Service, lane: Lane, publisher: NetworkPublisher, stop: asyncio.Event
+    ) -> None:
+        name = f"lastword.router.{lane}"
+        source = self._source(service, name, (requested(lane),), _Anything())
         while not stop.is_set():
             records = await source.batch()
             if records:

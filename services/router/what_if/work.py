@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 
 from confluent_kafka.admin import AdminClient
 
-from services.core.catalogue import Catalogue
+from services.core.catalogue import Catalogue, Lane
 from services.core.errors import PoisonEvent
 from services.core.events import AttemptStarted, NotificationRequested
-from services.core.groups import GROUPS, ROUTER
 from services.core.identifiers import NotificationId
 from services.core.recipients import NOBODY, Known
 from services.core.record import Record
-from services.core.topics import ATTEMPTS
+from services.core.topics import ATTEMPTS, requested
 from services.router.decide import Event
 from services.router.what_if.comparing import Judge, Twice, changes
 from services.router.what_if.recipients import Knowing
@@ -27,7 +26,7 @@ from services.runtime.topics import topic_ids
 
 __all__ = ["what_if"]
 
-_REQUESTED = GROUPS[ROUTER]
+_REQUESTED = tuple(map(requested, Lane))
 _TELL_EVERY = 100_000
 
 

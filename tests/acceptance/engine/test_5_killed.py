@@ -121,12 +121,16 @@ async def _assert_all_kept(
 
 def _unrouted(engine: Engine) -> int:
     """Records that the router has not committed."""
-    lanes = [TopicPartition(requested(lane), n) for lane in Lane for n in range(PARTITIONS)]
-    consumer = Consumer({"bootstrap.servers": engine.kafka, "group.id": "lastword.router"})
+    return sum(_left_of(engine, lane) for lane in Lane)
+
+
+def _left_of(engine: Engine, lane: Lane) -> int:
+    partitions = [TopicPartition(requested(lane), n) for n in range(PARTITIONS)]
+    consumer = Consumer({"bootstrap.servers": engine.kafka, "group.id": f"lastword.router.{lane}"})
     try:
         return sum(
             consumer.get_watermark_offsets(part, timeout=30)[1] - max(part.offset, 0)
-            for part in consumer.committed(lanes, timeout=30)
+            for part in consumer.committed(partitions, timeout=30)
         )
     finally:
         consumer.close()
