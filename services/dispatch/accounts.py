@@ -32,6 +32,8 @@ _DOUBTS = 3
 #: bulk asks for a while's worth of cells at once, rather than for each as it comes within reach
 _BULK_PAUSE_S = 0.2
 _FIRST_BULK_ASKS = 16
+#: of a shared account no more: while they are claimed, whatever is urgent waits for its row
+_MOST_SHARED_ASKS = 25
 
 
 class Circuit(StrEnum):
@@ -70,6 +72,7 @@ class _Account:
         "full_until",
         "in_flight",
         "limit",
+        "most_bulk_asks",
         "rests_until",
         "throttled",
     )
@@ -83,6 +86,7 @@ class _Account:
         self.asked = 0
         self.asks = inf if quota is None else quota.limits[quota.shortest]
         #: and for bulk: not many more than were granted last
+        self.most_bulk_asks = _MOST_SHARED_ASKS if shared else inf
         self.bulk_asks = inf if quota is None else _FIRST_BULK_ASKS
         self.in_flight = 0
         self.circuit = Circuit.CLOSED
@@ -196,9 +200,10 @@ class Accounts:
         """So many of bulk were granted, and for so many its quota had no room."""
         account = self._accounts[name]
         if refused:
-            account.bulk_asks = granted + granted // 4 + 2
+            asks: float = granted + granted // 4 + 2
         else:
-            account.bulk_asks = max(account.bulk_asks, 2 * granted)
+            asks = max(account.bulk_asks, 2 * granted)
+        account.bulk_asks = min(asks, account.most_bulk_asks)
 
     def was_throttled(self, name: AccountName) -> bool:
         """Whether its provider has throttled since this was asked last."""

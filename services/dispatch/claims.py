@@ -71,7 +71,7 @@ class Claims:
         self._timing = Timing(state)
 
     async def claim(self, choices: Sequence[Choice]) -> list[Flight]:
-        """The flights to send; every other choice is finished or put back."""
+        """The flights to send, of choices of one lane; all others are finished or put back."""
         rendered = await self._rendered(choices)
         if not rendered:
             return []
@@ -102,7 +102,7 @@ class Claims:
             done += (loser for loser in choice.losers if loser.id in closed)
         self._full(rendered, asked.answers)
         await self._state.log.publish(events, buried(self._state.log, seconds))
-        self._timing.prepared(asked.at)
+        self._timing.prepared(choices[0].candidate.lane, asked.at)
         self._state.finish(done)
         await self._parking.park(unknown)
         for candidate, why in unwanted:

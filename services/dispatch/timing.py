@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from services.core.catalogue import Lane
 from services.core.ledger import ClaimAnswer, ClaimRequest
 from services.dispatch.durations import Durations
 from services.dispatch.state import DispatchState
@@ -42,7 +43,8 @@ class Timing:
         self._ledger = state.ledger
         self._clock = state.clock
         self._time = state.time
-        self._prepared = Durations()
+        #: by urgency: many are asked for at once of bulk, and few of what is critical
+        self._prepared = {lane: Durations() for lane in Lane}
 
     async def ask(self, requests: Sequence[ClaimRequest], number: int, *, cells: bool) -> Asked:
         """Claim, for the so-manieth time; with ``cells``, knowing the ledger's time well enough."""
@@ -51,7 +53,8 @@ class Timing:
             await self._time.ask(self._ledger)
         # taken before the question: an answer that was long on its way makes the lease shorter
         asked_at = self._clock.boot()
-        ready_ms = self.ready_ms()
+        # all of a question are of one lane
+        ready_ms = self.ready_ms(requests[0].lane) if requests else _FIRST_READY_MS
         answers = await self._ledger.claim(
             [replace(each, ask=number, ready_ms=ready_ms) for each in requests]
         )
@@ -70,14 +73,14 @@ class Timing:
         closes, _ = bounds.when(attempt.send_by.timestamp())
         return Window(opens, closes)
 
-    def prepared(self, asked_at: float) -> None:
+    def prepared(self, lane: Lane, asked_at: float) -> None:
         """What was asked for then can leave now."""
         now = self._clock.boot()
-        self._prepared.told(now, now - asked_at)
+        self._prepared[lane].told(now, now - asked_at)
 
-    def ready_ms(self) -> int:
+    def ready_ms(self, lane: Lane) -> int:
         """How long after a question its send can begin, as a rule."""
-        seen = self._prepared.within(_READY_SHARE, self._clock.boot())
+        seen = self._prepared[lane].within(_READY_SHARE, self._clock.boot())
         if seen is None:
             return _FIRST_READY_MS
         least, most = _READY_MS

@@ -422,7 +422,8 @@ def _break_off(connection: psycopg.AsyncConnection) -> None:
 
 async def _by_index(connection: psycopg.AsyncConnection) -> None:
     """Plans are kept, and one made while a table was empty would go on to read all of it."""
-    await connection.execute("SET enable_seqscan = off")
+    for whole in ("seqscan", "hashjoin", "mergejoin", "material"):
+        await connection.execute(f"SET enable_{whole} = off".encode())
     await connection.execute("SET jit = off")
 
 

@@ -180,23 +180,32 @@ def test_bulk_waits_for_more_than_the_next_cell_unless_it_is_owed_its_turn() -> 
 
 def test_bulk_asks_for_little_more_than_it_was_granted_last() -> None:
     accounts = Accounts({A: 1_000}, {A: Quota(limits={Per.SECOND: 500})})
-
-    def asks() -> int:
-        asked = 0
-        while accounts.pick([A], 0.0, bulk=True):
-            accounts.begin(A)
-            asked += 1
-        for _ in range(asked):
-            accounts.granted(A, 0.1)
-        return asked
-
-    first = asks()
+    first = bulk_asks(accounts)
     accounts.answered(A, granted=first, refused=0)
-    assert asks() == 2 * first
+    assert bulk_asks(accounts) == 2 * first
     accounts.answered(A, granted=8, refused=100)
-    assert asks() == 12
+    assert bulk_asks(accounts) == 12
     accounts.answered(A, granted=0, refused=12)
-    assert asks() == 2
+    assert bulk_asks(accounts) == 2
+
+
+def test_p18_of_a_shared_account_bulk_asks_for_few_at_once_as_others_wait_meanwhile() -> None:
+    accounts = Accounts({A: 1_000}, {A: SHARED})
+    for _ in range(10):
+        accounts.answered(A, granted=bulk_asks(accounts), refused=0)
+    assert bulk_asks(accounts) == 25
+
+
+def bulk_asks(accounts: Accounts) -> int:
+    """How many it would claim at once; all of them are granted."""
+    asked = 0
+    while accounts.pick([A], 0.0, bulk=True):
+        accounts.begin(A)
+        asked += 1
+    for _ in range(asked):
+        accounts.granted(A, 0.1)
+        accounts.end(A, Outcome(kind=OutcomeKind.ACCEPTED), 0.0, 0.0)
+    return asked
 
 
 def test_p18_bulk_leaves_others_something_of_what_may_be_in_flight_on_a_shared_account() -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from services.core.catalogue import Lane
 from services.core.digests import DispatchLedger
 from services.core.events import Channel
 from services.core.identifiers import AccountName, ClaimId, NotificationId, SupersessionKey
@@ -18,6 +19,7 @@ from tests.unit.dispatch.memory import ManualClock, Memory
 
 _NOON = datetime.fromtimestamp(START, UTC)
 _CLAIM = ClaimId(UUID(int=1))
+_LANE = Lane.CRITICAL
 
 
 def at(seconds: float) -> datetime:
@@ -103,13 +105,14 @@ async def test_before_a_cell_is_asked_for_the_ledgers_time_is_and_only_if_it_is_
 async def test_how_soon_a_send_can_begin_is_learned_within_bounds() -> None:
     memory = Memory()
     timing, clock = Timing(memory.state), memory.clock
-    first = timing.ready_ms()
+    first = timing.ready_ms(_LANE)
     assert 100 <= first <= 500, "first calls are slow"
     for seconds in [0.08] * 19 + [9.0]:
         clock.at += seconds
-        timing.prepared(clock.boot() - seconds)
-    assert timing.ready_ms() == 90
+        timing.prepared(_LANE, clock.boot() - seconds)
+    assert timing.ready_ms(_LANE) == 90
     for _ in range(20):
         clock.at += 9.0
-        timing.prepared(clock.boot() - 9.0)
-    assert timing.ready_ms() == 500
+        timing.prepared(_LANE, clock.boot() - 9.0)
+    assert timing.ready_ms(_LANE) == 500
+    assert timing.ready_ms(Lane.BULK) == first, "of which as yet nothing was asked for"
