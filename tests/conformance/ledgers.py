@@ -194,8 +194,10 @@ class _Postgres:
         self._admin.close()
 
 
-def _postgres(dsn: str, topics: Mapping[str, str], hands: Hands) -> PostgresLedger:
-    return PostgresLedger(dsn, topics, now=hands.now, quotas=QUOTAS)
+def _postgres(
+    dsn: str, topics: Mapping[str, str], hands: Hands, connections: int = 4
+) -> PostgresLedger:
+    return PostgresLedger(dsn, topics, now=hands.now, quotas=QUOTAS, connections=connections)
 
 
 @asynccontextmanager
@@ -205,10 +207,10 @@ async def open_memory(_dsn: Callable[[], str]) -> AsyncIterator[Bench]:
 
 
 @asynccontextmanager
-async def open_postgres(dsn: Callable[[], str]) -> AsyncIterator[Bench]:
+async def open_postgres(dsn: Callable[[], str], *, connections: int = 4) -> AsyncIterator[Bench]:
     """The real one; ``dsn`` makes its database."""
     own, hands = dsn(), Hands()
-    async with _postgres(own, {TOPIC: TOPIC_ID}, hands) as ledger:
+    async with _postgres(own, {TOPIC: TOPIC_ID}, hands, connections) as ledger:
         await trust(ledger)
         bench = _Postgres(own, hands, ledger)
         yield bench
