@@ -1,22 +1,23 @@
 """How long something took of late, to the millisecond. Pure, told the time.
 
-Of late: in the last half minute, and the last thousand times at the least, since having been idle
-is no news.
+Of late: in so many seconds, and so many of the last times at the least, since having been idle is no
+news.
 """
 
 from collections import Counter, deque
 
 __all__ = ["Durations"]
 
-_MEMORY_S = 30.0
-_SLICE_S = 5.0
-_KEPT = 1_000
+_SLICES = 6
 
 
 class Durations:
     """Told each; it keeps counts, so it costs little however many there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float, at_least: int) -> None:
+        self._memory_s = seconds
+        self._slice_s = seconds / _SLICES
+        self._at_least = at_least
         #: by the slice of time that they fell in, the oldest first
         self._slices: deque[tuple[int, Counter[int]]] = deque()
         #: of all slices
@@ -26,7 +27,7 @@ class Durations:
     def told(self, at: float, seconds: float) -> None:
         """It took so long, seen at this time."""
         self._forget(at)
-        number, ms = int(at / _SLICE_S), round(seconds * 1000)
+        number, ms = int(at / self._slice_s), round(seconds * 1000)
         if not self._slices or self._slices[-1][0] != number:
             self._slices.append((number, Counter()))
         self._slices[-1][1][ms] += 1
@@ -49,9 +50,9 @@ class Durations:
         return taken[0], taken[-1]
 
     def _forget(self, at: float) -> None:
-        while self._slices and (self._slices[0][0] + 1) * _SLICE_S < at - _MEMORY_S:
+        while self._slices and (self._slices[0][0] + 1) * self._slice_s < at - self._memory_s:
             oldest = self._slices[0][1]
-            if self._total - oldest.total() < _KEPT:
+            if self._total - oldest.total() < self._at_least:
                 return
             self._slices.popleft()
             # what is left of none goes, so that it is not among the least

@@ -18,6 +18,7 @@ __all__ = ["Jitters"]
 #: all but the slowest of two hundred count, of no fewer than so many
 _SHARE = 0.995
 _LEAST = 50
+_OF_LATE = (30.0, 1_000)
 
 
 class Jitters:
@@ -25,7 +26,7 @@ class Jitters:
 
     def __init__(self, quotas: Mapping[AccountName, Quota]) -> None:
         self._allowed = {name: quota.jitter_us / 1000 for name, quota in quotas.items()}
-        self._replies = {name: Durations() for name in quotas}
+        self._replies = {name: Durations(*_OF_LATE) for name in quotas}
         self._measured = dict.fromkeys(quotas, 0)
         for name, allowed in self._allowed.items():
             JITTER_ALLOWED.labels(name).set(allowed / 1000)

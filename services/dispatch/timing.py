@@ -20,6 +20,7 @@ _READY_MS = (20, 500)
 #: as long as nothing is measured: first calls are slow; and for what comes after the start is out
 _FIRST_READY_MS = 200
 _CONNECTS_MS = 10
+_OF_LATE = (6.0, 20)
 
 
 class Asked(Struct, frozen=True, gc=False):
@@ -44,7 +45,7 @@ class Timing:
         self._clock = state.clock
         self._time = state.time
         #: by urgency: many are asked for at once of bulk, and few of what is critical
-        self._prepared = {lane: Durations() for lane in Lane}
+        self._prepared = {lane: Durations(*_OF_LATE) for lane in Lane}
 
     async def ask(self, requests: Sequence[ClaimRequest], number: int, *, cells: bool) -> Asked:
         """Claim, for the so-manieth time; with ``cells``, knowing the ledger's time well enough."""

@@ -62,7 +62,7 @@ def test_an_account_without_a_quota_is_not_measured() -> None:
 
 
 def test_of_durations_the_least_and_what_a_share_took_no_longer_than() -> None:
-    durations = Durations()
+    durations = Durations(30.0, 1_000)
     assert durations.within(0.9, 0.0) is None
     for ms in range(1, 101):
         durations.told(0.0, ms / 1000)

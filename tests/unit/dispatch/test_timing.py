@@ -116,3 +116,12 @@ async def test_how_soon_a_send_can_begin_is_learned_within_bounds() -> None:
         timing.prepared(_LANE, clock.boot() - 9.0)
     assert timing.ready_ms(_LANE) == 500
     assert timing.ready_ms(Lane.BULK) == first, "of which as yet nothing was asked for"
+
+
+async def test_what_was_slow_a_while_ago_counts_no_more() -> None:
+    memory = Memory()
+    timing, clock = Timing(memory.state), memory.clock
+    for seconds in [0.4] * 100 + [0.03] * 100:
+        clock.at += 0.1
+        timing.prepared(_LANE, clock.boot() - seconds)
+    assert timing.ready_ms(_LANE) == 40
