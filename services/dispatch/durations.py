@@ -1,6 +1,6 @@
 """How long something took of late, to the millisecond. Pure, told the time.
 
-Of late: in so many seconds, and so many of the last times at the least, since having been idle is no
+Of late: in so many seconds, and so many of the last times at the least, as having been idle is no
 news.
 """
 
