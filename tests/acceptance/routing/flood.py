@@ -109,6 +109,15 @@ class Flood:
     async def entries(self) -> list[Entry]:
         return await self.control.ledger()
 
+    async def until_folded(self, count: int, *, within_s: float) -> None:
+        """Until the tracker, which is the last to read them, knows of so many bulk requests."""
+        query = b"SELECT count(*) FROM tracker.deliveries WHERE type = 'news'"
+        async with asyncio.timeout(within_s):
+            connection = await psycopg.AsyncConnection.connect(self.up.settings.postgres)
+            async with connection:
+                while (await (await connection.execute(query)).fetchone() or (0,))[0] < count:
+                    await asyncio.sleep(2)
+
     def appended(self) -> dict[str, datetime]:
         """When each request was appended, as the tracker has it."""
         query = b"SELECT id::text, requested_at FROM tracker.deliveries WHERE type = 'code'"

@@ -54,6 +54,8 @@ async def test_critical_ones_are_no_later_than_twice_their_usual(
         queueing = asyncio.create_task(asyncio.to_thread(flood.queue, texts, type="news"))
         saturated = await flood.codes(_RATE, _WHILE_S)
         await queueing
+        # all stand in the queue, and nobody has anything to do but to send
+        await flood.until_folded(_BACKLOG, within_s=300)
         while await _rate(flood, 5) < _UNDER_WAY * _LIMIT:
             pass
         used, behind = await asyncio.gather(_rate(flood, _WHILE_S), flood.codes(_RATE, _WHILE_S))
