@@ -402,7 +402,7 @@ _ONE_CLAIM = st.builds(
 
 
 def _some(one: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ...]]:
-    return st.lists(one, min_size=1, max_size=3).map(tuple)
+    return st.lists(one, min_size=1, max_size=4).map(tuple)
 
 
 _RECENT = st.integers(0, 5)

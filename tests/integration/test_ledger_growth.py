@@ -34,7 +34,7 @@ async def test_with_plans_as_they_come_it_would(
         pass
 
     monkeypatch.setattr(postgres, "_by_index", _as_it_comes)
-    assert await growth(database) > 10
+    assert await growth(database) > 4
 
 
 async def growth(database: str) -> float:

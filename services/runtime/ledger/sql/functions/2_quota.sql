@@ -117,19 +117,17 @@ END $$;
 
 -- The first cell of a window, from this one on, that has room for the cost.
 CREATE OR REPLACE FUNCTION ledger.first_fit(
-    p_account text, w jsonb, cell bigint, cost integer, bulk boolean
-) RETURNS bigint LANGUAGE plpgsql AS $$
+    book ledger.cells, w jsonb, cell bigint, cost integer, bulk boolean
+) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     run integer := (w ->> 'run')::integer;
     most integer := CASE WHEN bulk THEN w ->> 'bulk_limit' ELSE w ->> 'limit' END;
     burst integer := CASE WHEN bulk THEN w ->> 'bulk_burst' ELSE w ->> 'burst' END;
-    book ledger.cells;
     held integer;
     rest integer;
     at bigint;
 BEGIN
-    SELECT * INTO book FROM ledger.cells c WHERE c.account = p_account AND c.per = w ->> 'per';
-    IF NOT FOUND THEN
+    IF cardinality(book.used) = 0 THEN
         RETURN cell;
     END IF;
     LOOP
@@ -149,22 +147,15 @@ BEGIN
     RETURN cell;
 END $$;
 
--- Add to a cell of a window; what no run that is still to come can hold is dropped.
+-- With so much more in a cell of a window; what no run that is still to come can hold is dropped.
 CREATE OR REPLACE FUNCTION ledger.add_use(
-    p_account text, p_per text, cell bigint, amount integer, oldest bigint
-) RETURNS void LANGUAGE plpgsql AS $$
+    book ledger.cells, cell bigint, amount integer, oldest bigint
+) RETURNS ledger.cells LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
-    book ledger.cells;
     at bigint;
 BEGIN
     IF cell < oldest THEN
-        RETURN;
-    END IF;
-    SELECT * INTO book FROM ledger.cells c WHERE c.account = p_account AND c.per = p_per;
-    IF NOT FOUND THEN
-        INSERT INTO ledger.cells (account, per, first, used)
-        VALUES (p_account, p_per, cell, ARRAY[amount]);
-        RETURN;
+        RETURN book;
     END IF;
     IF book.first < oldest THEN
         book.used := book.used[least(oldest - book.first, cardinality(book.used)) + 1:];
@@ -181,72 +172,111 @@ BEGIN
         book.used := book.used || array_fill(0, ARRAY[(at - cardinality(book.used))::integer]);
     END IF;
     book.used[at] := book.used[at] + amount;
-    UPDATE ledger.cells SET first = book.first, used = book.used
-    WHERE account = p_account AND per = p_per;
+    RETURN book;
 END $$;
 
--- Charge a cell of the shortest window in all windows; what costs more than a window allows takes
+-- With a cell of the shortest window charged in all; what costs more than a window allows takes
 -- several.
-CREATE OR REPLACE FUNCTION ledger.charge(
-    p_account text, quota jsonb, cell bigint, cost integer, bulk boolean, now_us bigint
-) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION ledger.charged(
+    books ledger.cells[], quota jsonb, cell bigint, cost integer, bulk boolean, now_us bigint
+) RETURNS ledger.cells[] LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     width bigint := (quota -> 'windows' -> 0 ->> 'cell_us')::bigint;
     w jsonb;
+    i integer := 0;
     run integer;
     most integer;
     rest integer;
     at bigint;
 BEGIN
     FOR w IN SELECT value FROM jsonb_array_elements(quota -> 'windows') LOOP
+        i := i + 1;
         run := (w ->> 'run')::integer;
         most := CASE WHEN bulk THEN w ->> 'bulk_limit' ELSE w ->> 'limit' END;
         at := cell * width / (w ->> 'cell_us')::bigint;
         rest := cost;
         WHILE rest > 0 LOOP
-            PERFORM ledger.add_use(p_account, w ->> 'per', at, least(rest, most),
-                                   now_us / (w ->> 'cell_us')::bigint - 2 * run);
+            books[i] := ledger.add_use(books[i], at, least(rest, most),
+                                       now_us / (w ->> 'cell_us')::bigint - 2 * run);
             rest := rest - most;
             at := at + run;
         END LOOP;
     END LOOP;
+    RETURN books;
 END $$;
 
--- The first cell that fits in every window, charged if it is within reach. The account is locked.
-CREATE OR REPLACE FUNCTION ledger.take(
-    p_account text, quota jsonb, cost integer, bulk boolean, ready_us bigint, latest_us bigint,
-    now_us bigint, OUT opens_us bigint, OUT width bigint, OUT granted boolean
+-- What was granted of an account's windows, in the order of its quota.
+CREATE OR REPLACE FUNCTION ledger.books(p_account text, quota jsonb) RETURNS ledger.cells[]
+LANGUAGE sql STABLE AS $$
+    SELECT array_agg(ROW (p_account, w ->> 'per', coalesce(c.first, 0), coalesce(c.used, '{}'))
+                     ::ledger.cells ORDER BY place)
+    FROM jsonb_array_elements(quota -> 'windows') WITH ORDINALITY x (w, place)
+    LEFT JOIN ledger.cells c ON c.account = p_account AND c.per = w ->> 'per';
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.put_books(books ledger.cells[]) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO ledger.cells AS t SELECT b.* FROM unnest(books) b
+    ON CONFLICT (account, per) DO UPDATE SET first = excluded.first, used = excluded.used;
+$$;
+
+-- Charge what was granted elsewhere. The account is locked.
+CREATE OR REPLACE FUNCTION ledger.charge(
+    p_account text, quota jsonb, cell bigint, cost integer, bulk boolean, now_us bigint
+) RETURNS void LANGUAGE sql AS $$
+    SELECT ledger.put_books(ledger.charged(ledger.books(p_account, quota), quota, cell, cost, bulk,
+                                           now_us));
+$$;
+
+-- For messages of these costs, in order, the first cell that fits each in every window, charged if it
+-- is within reach. The account is locked. Those that are within reach open then; the others are null
+-- there, and to be asked for again then.
+CREATE OR REPLACE FUNCTION ledger.take_each(
+    p_account text, quota jsonb, costs integer[], bulk boolean, ready_us bigint,
+    latest_us bigint[], now_us bigint, OUT opens_us bigint[], OUT again_us bigint[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
+    width bigint := (quota -> 'windows' -> 0 ->> 'cell_us')::bigint;
+    remaining bigint := least(width / 2, 100000);
+    books ledger.cells[] := ledger.books(p_account, quota);
+    windows jsonb[] := ARRAY(SELECT value FROM jsonb_array_elements(quota -> 'windows'));
+    ready bigint := (ready_us + remaining) / width;
+    -- no earlier one has room for even one
+    before bigint := (SELECT CASE WHEN bulk THEN a.full_to_bulk ELSE a.full_to END
+                      FROM ledger.accounts a WHERE a.name = p_account);
+    since bigint := before;
     cell bigint;
-    remaining bigint;
-    tried bigint := -1;
+    tried bigint;
     each bigint;
-    w jsonb;
 BEGIN
-    width := (quota -> 'windows' -> 0 ->> 'cell_us')::bigint;
-    remaining := least(width / 2, 100000);
-    SELECT greatest((ready_us + remaining) / width,
-                    CASE WHEN bulk THEN a.full_to_bulk ELSE a.full_to END)
-    INTO cell FROM ledger.accounts a WHERE a.name = p_account;
-    WHILE tried <> cell LOOP
-        tried := cell;
-        FOR w IN SELECT value FROM jsonb_array_elements(quota -> 'windows') LOOP
-            each := (w ->> 'cell_us')::bigint / width;
-            cell := greatest(cell,
-                             ledger.first_fit(p_account, w, cell / each, cost, bulk) * each);
+    FOR i IN 1 .. cardinality(costs) LOOP
+        cell := greatest(ready, since);
+        tried := -1;
+        WHILE tried <> cell LOOP
+            tried := cell;
+            FOR w IN 1 .. cardinality(windows) LOOP
+                each := (windows[w] ->> 'cell_us')::bigint / width;
+                cell := greatest(cell, ledger.first_fit(books[w], windows[w], cell / each,
+                                                        costs[i], bulk) * each);
+            END LOOP;
         END LOOP;
+        IF costs[i] = 1 THEN
+            since := cell;
+        END IF;
+        IF cell * width <= now_us + 1000000 AND cell * width + remaining <= latest_us[i] THEN
+            opens_us[i] := cell * width;
+            books := ledger.charged(books, quota, cell, costs[i], bulk, now_us);
+        ELSE
+            again_us[i] := greatest(now_us + width, cell * width - 1000000);
+        END IF;
     END LOOP;
-    IF cost = 1 THEN
-        UPDATE ledger.accounts SET full_to = CASE WHEN bulk THEN full_to ELSE cell END,
-            full_to_bulk = CASE WHEN bulk THEN cell ELSE full_to_bulk END
-        WHERE name = p_account
-          AND CASE WHEN bulk THEN full_to_bulk ELSE full_to END <> cell;
+    IF since <> before THEN
+        UPDATE ledger.accounts SET full_to = CASE WHEN bulk THEN full_to ELSE since END,
+            full_to_bulk = CASE WHEN bulk THEN since ELSE full_to_bulk END
+        WHERE name = p_account;
     END IF;
-    opens_us := cell * width;
-    granted := opens_us <= now_us + 1000000 AND opens_us + remaining <= latest_us;
-    IF granted THEN
-        PERFORM ledger.charge(p_account, quota, cell, cost, bulk, now_us);
+    IF opens_us IS NOT NULL THEN
+        PERFORM ledger.put_books(books);
     END IF;
 END $$;
 

@@ -6,7 +6,9 @@ CREATE OR REPLACE FUNCTION ledger.claim(requests jsonb, terms jsonb) RETURNS SET
 LANGUAGE plpgsql AS $$
 DECLARE
     now timestamptz;
+    answers jsonb[];
     r jsonb;
+    place bigint;
 BEGIN
     PERFORM ledger.require_life();
     IF terms -> 'quotas' <> '{}' THEN
@@ -16,8 +18,11 @@ BEGIN
     now := ledger.lock_rows(jsonb_path_query_array(requests, '$[*].identity')
                             || jsonb_path_query_array(requests, '$[*].losers[*]'));
     terms := jsonb_set(terms, '{quotas}', ledger.in_force(terms -> 'quotas', now));
-    FOR r IN SELECT value FROM jsonb_array_elements(requests) LOOP
-        RETURN NEXT ledger.claim_one(r, terms, now)
+    IF ledger.is_worth_while(requests) THEN
+        answers := ledger.claim_plain(requests, terms, now);
+    END IF;
+    FOR r, place IN SELECT * FROM jsonb_array_elements(requests) WITH ORDINALITY LOOP
+        RETURN NEXT coalesce(answers[place], ledger.claim_one(r, terms, now))
                     || jsonb_build_object('claim_id', r ->> 'claim_id', 'decided_at', now);
     END LOOP;
 END $$;
@@ -186,6 +191,17 @@ LANGUAGE sql STABLE AS $$
     WHERE now < (q ->> 'begin')::timestamptz;
 $$;
 
+-- Until when what is sent also arrives in time.
+CREATE OR REPLACE FUNCTION ledger.latest_us(send_by timestamptz, r jsonb, terms jsonb)
+RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT ledger.to_us(least(send_by, (r ->> 'deadline')::timestamptz
+                                       - ledger.ms((terms ->> 'margin_ms')::bigint)));
+$$;
+
+CREATE OR REPLACE FUNCTION ledger.full(again_us bigint) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT jsonb_build_object('refused', 'quota', 'retry_at', ledger.from_us(again_us));
+$$;
+
 CREATE OR REPLACE FUNCTION ledger.grant_claim(
     n ledger.notifications, own boolean, r jsonb, terms jsonb, now timestamptz
 ) RETURNS jsonb LANGUAGE plpgsql AS $$
@@ -193,24 +209,21 @@ DECLARE
     a ledger.attempts;
     quota jsonb := terms -> 'quotas' -> (r ->> 'account');
     cell record;
+    cell_us bigint := (quota -> 'windows' -> 0 ->> 'cell_us')::bigint;
 BEGIN
     a.claimed_at := now;
     a.send_by := least((r ->> 'deadline')::timestamptz, n.deadline,
         ledger.quiet_from(r -> 'quiet', now),
         now + ledger.ms(least((r ->> 'lease_ms')::bigint, (terms ->> 'longest_lease_ms')::bigint)));
     IF quota IS NOT NULL THEN
-        cell := ledger.take(r ->> 'account', quota, (r ->> 'cost')::integer, r ->> 'lane' = 'bulk',
-            ledger.to_us(now) + (r ->> 'ready_ms')::bigint * 1000,
-            -- what is sent also arrives in time
-            ledger.to_us(least(a.send_by, (r ->> 'deadline')::timestamptz
-                                          - ledger.ms((terms ->> 'margin_ms')::bigint))),
-            ledger.to_us(now));
-        IF NOT cell.granted THEN
-            RETURN jsonb_build_object('refused', 'quota', 'retry_at', ledger.from_us(
-                greatest(ledger.to_us(now) + cell.width, cell.opens_us - 1000000)));
+        cell := ledger.take_each(r ->> 'account', quota, ARRAY[(r ->> 'cost')::integer],
+            r ->> 'lane' = 'bulk', ledger.to_us(now) + (r ->> 'ready_ms')::bigint * 1000,
+            ARRAY[ledger.latest_us(a.send_by, r, terms)], ledger.to_us(now));
+        IF cell.opens_us IS NULL THEN
+            RETURN ledger.full(cell.again_us[1]);
         END IF;
-        a.opens_at := ledger.from_us(cell.opens_us);
-        a.send_by := least(a.send_by, ledger.from_us(cell.opens_us + cell.width));
+        a.opens_at := ledger.from_us(cell.opens_us[1]);
+        a.send_by := least(a.send_by, ledger.from_us(cell.opens_us[1] + cell_us));
     END IF;
     a.over_at := a.send_by + ledger.ms((r ->> 'timeout_ms')::bigint);
     IF own THEN

@@ -5,13 +5,18 @@ CREATE OR REPLACE FUNCTION ledger.settle(settlements jsonb) RETURNS SETOF jsonb
 LANGUAGE plpgsql AS $$
 DECLARE
     now timestamptz;
+    answers jsonb[];
     s jsonb;
+    place bigint;
 BEGIN
     PERFORM ledger.require_life();
     now := ledger.lock_claims(settlements, jsonb_path_query_array(
         settlements, '$[*].newer ? (@.type() == "object")'));
-    FOR s IN SELECT value FROM jsonb_array_elements(settlements) LOOP
-        RETURN NEXT ledger.settle_one(s, now)
+    IF ledger.is_worth_while(settlements) THEN
+        answers := ledger.settle_plain(settlements, now);
+    END IF;
+    FOR s, place IN SELECT * FROM jsonb_array_elements(settlements) WITH ORDINALITY LOOP
+        RETURN NEXT coalesce(answers[place], ledger.settle_one(s, now))
                     || jsonb_build_object('claim_id', s ->> 'claim_id');
     END LOOP;
 END $$;
