@@ -19,7 +19,7 @@ __all__ = ["Serve", "run_service", "tell_address"]
 #: serves until the event is set; raises ``Misconfigured`` or ``Retryable`` if it cannot
 Serve = Callable[[Settings, asyncio.Event], Awaitable[None]]
 #: objects of the youngest generation, and how many of its collections make one of the next
-_THRESHOLDS = (1_000, 20, 50)
+_THRESHOLDS = (1_000, 20, 500)
 
 
 def run_service(name: str, serve: Serve, environment: Mapping[str, str]) -> int:
