@@ -7,7 +7,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 RUN := $(BIN)/python -m
 
-.PHONY: help setup demo check test chaos acceptance test-containers schemas lock clean
+.PHONY: help setup demo check test chaos acceptance bench test-containers schemas lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -42,6 +42,14 @@ chaos: setup  ## every fault on real processes, then a storm; MINUTES=, SEED=, R
 
 acceptance: setup  ## the acceptance tests of ONLY=<slug>, on a clean clone of HEAD
 	@$(RUN) tests.acceptance $(ONLY)
+
+bench: .venv/.bench  ## ours, the floor and its peers, to reports/bench.json; QUICK=1, ONLY=route choose
+	@$(RUN) benchmarks $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+.venv/.bench: .venv/.complete benchmarks/requirements.lock
+	@command -v redis-server >/dev/null || { echo "redis-server is needed, for the peers: install it"; exit 1; }
+	@$(RUN) uv pip install --quiet --require-hashes -r benchmarks/requirements.lock
+	@touch $@
 
 test-containers: setup  ## the integration suite on containers of apache/kafka and postgres
 	$(RUN) pytest -m "not slow" tests/integration --containers

@@ -1,30 +1,38 @@
-"""``python -m benchmarks``: what is measured so far, to ``reports/bench.json``.
+"""``python -m benchmarks``: all that is measured, to ``reports/bench.json``.
 
-Rates are medians, a second; ``spread`` has the least and the most of each. ``--quick`` is for
-looking at a change: fewer records, and figures that are further apart.
+Of rates, a second, the medians are told; ``spread`` has the least and the most of each. ``--quick``
+is for looking at a change: route, single, batch and critical, with less of each.
 """
 
 import argparse
+import asyncio
 import os
 import platform
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Struct
 
-from benchmarks import route, single
+from benchmarks import backlog, critical, fold, ingest, route, single, webhooks
 from benchmarks.figures import Figure, tell
 from benchmarks.ground import Ground
 
 _REPORT = Path("reports/bench.json")
+#: by what ours is divided, where there are rates
 _PEERS = {
     "route": ("floor", "faust"),
     "single": ("floor", "celery", "dramatiq"),
     "batch": ("floor", "celery", "dramatiq"),
+    "ingest": ("floor",),
+    "webhooks": ("floor",),
+    "fold": ("floor",),
 }
+_ALWAYS = ("route", "single", "batch", "critical")
+Found: TypeAlias = Mapping[str, Figure] | Mapping[str, float]
 
 
 class Size(Struct, frozen=True, kw_only=True):
@@ -33,47 +41,89 @@ class Size(Struct, frozen=True, kw_only=True):
     routed: int
     single: int
     batched: int
-    rounds: int = 3
+    rounds: int
+    #: of what is critical: what stands before it, and seconds for each figure
+    flood: int
+    while_s: float
 
 
-_QUICK = Size(routed=20_000, single=3_000, batched=20_000)
-_WHOLE = Size(routed=100_000, single=10_000, batched=100_000, rounds=5)
+_QUICK = Size(routed=20_000, single=3_000, batched=20_000, rounds=3, flood=30_000, while_s=20.0)
+_WHOLE = Size(routed=100_000, single=10_000, batched=100_000, rounds=5, flood=200_000, while_s=60.0)
 
 
-def _measured(size: Size) -> Mapping[str, Callable[[Ground, Path], Mapping[str, Figure]]]:
+def _measured(size: Size) -> Mapping[str, Callable[[Path], Found]]:
+    """By name, what is measured in a folder of its own."""
+    rounds = size.rounds
     return {
-        "route": lambda ground, _: route.measure(ground, count=size.routed, rounds=size.rounds),
-        "single": lambda ground, folder: single.measure(
-            ground, folder, single.SINGLE, count=size.single, rounds=size.rounds
+        "route": _on(lambda g, _: route.measure(g, count=size.routed, rounds=rounds)),
+        "single": _on(
+            lambda g, at: single.measure(g, at, single.SINGLE, count=size.single, rounds=rounds)
         ),
-        "batch": lambda ground, folder: single.measure(
-            ground, folder, single.BATCH, count=size.batched, rounds=size.rounds
+        "batch": _on(
+            lambda g, at: single.measure(g, at, single.BATCH, count=size.batched, rounds=rounds)
         ),
+        "critical": lambda at: asyncio.run(
+            critical.measure(at, backlog=size.flood, while_s=size.while_s)
+        ),
+        "ingest": _on(lambda g, _: ingest.measure(g, count=20_000, rounds=rounds)),
+        "webhooks": _on(lambda g, at: webhooks.measure(g, at, count=20_000, rounds=rounds)),
+        "fold": _on(lambda g, at: fold.measure(g, at, attempts=10_000, rounds=rounds)),
+        "supersession": _on(
+            lambda g, at: backlog.supersession(g, at, requests=1_000_000, keys=100_000)
+        ),
+        "pending": _on(lambda g, at: backlog.pending(g, at, count=1_000_000)),
+        "growth": _on(_growth),
     }
+
+
+def _on(measure: Callable[[Ground, Path], Found]) -> Callable[[Path], Found]:
+    def on(folder: Path) -> Found:
+        with Ground(folder) as ground:
+            return measure(ground, folder)
+
+    return on
+
+
+def _growth(ground: Ground, folder: Path) -> Found:
+    found = backlog.growth(ground, folder, few=10_000, many=5_000_000)
+    return {"us_at_10k": found["us_at_few"], "us_at_5m": found["us_at_many"]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=_PEERS)
+    parser.add_argument("--only", choices=_measured(_WHOLE))
     given = parser.parse_args()
-    found: dict[str, Mapping[str, Figure]] = {}
+    found: dict[str, Found] = {}
     for name, measure in _measured(_QUICK if given.quick else _WHOLE).items():
-        if given.only in (None, name):
-            sys.stdout.write(f"{name}\n")
-            with tempfile.TemporaryDirectory() as place, Ground(Path(place)) as ground:
-                found[name] = measure(ground, Path(place))
-            tell(found[name], _PEERS[name])
+        if given.only not in (None, name) or (given.quick and name not in _ALWAYS):
+            continue
+        sys.stdout.write(f"{name}\n")
+        sys.stdout.flush()
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = measure(Path(folder))
+        _tell(name, found[name])
     _REPORT.parent.mkdir(exist_ok=True)
     _REPORT.write_bytes(msgspec.json.format(msgspec.json.encode(_report(found))))
     sys.stdout.write(f"all of it: {_REPORT}\n")
 
 
-def _report(found: Mapping[str, Mapping[str, Figure]]) -> Mapping[str, object]:
-    rates = {name: {side: f.median for side, f in by.items()} for name, by in found.items()}
-    spread = {name: {s: (f.least, f.most) for s, f in by.items()} for name, by in found.items()}
+def _tell(name: str, found: Found) -> None:
+    rates = {side: figure for side, figure in found.items() if isinstance(figure, Figure)}
+    if rates:
+        tell(rates, _PEERS[name])
+    for side, figure in found.items():
+        if not isinstance(figure, Figure):
+            sys.stdout.write(f"{side:16} {figure:12,.1f}\n")
+
+
+def _report(found: Mapping[str, Found]) -> Mapping[str, object]:
+    medians, spread = {}, {}
+    for name, by in found.items():
+        medians[name] = {s: f.median if isinstance(f, Figure) else f for s, f in by.items()}
+        spread[name] = {s: (f.least, f.most) for s, f in by.items() if isinstance(f, Figure)}
     machine = {"cores": os.cpu_count(), "python": platform.python_version()}
-    return {**rates, "spread": spread, "machine": machine}
+    return {**medians, "spread": spread, "machine": machine}
 
 
 if __name__ == "__main__":

@@ -41,13 +41,14 @@ def rate(done: Callable[[], int], count: int, look_s: float) -> float:
     return (so_far - skipped) / (time.monotonic() - first)
 
 
-def tell(figures: Mapping[str, Figure], against: Iterable[str]) -> None:
+def tell(figures: Mapping[str, Figure], against: Iterable[str], ours: str = "ours") -> None:
     """Print all, and ours as ratios of medians to these others."""
     for name, figure in figures.items():
         apart = f"({figure.least:,.0f} to {figure.most:,.0f})"
         sys.stdout.write(f"{name:8} {figure.median:10,.0f} a second {apart}\n")
     for name in against:
-        sys.stdout.write(f"ours / {name}: {figures['ours'].median / figures[name].median:.2f}\n")
+        ratio = figures[ours].median / figures[name].median
+        sys.stdout.write(f"{ours} / {name}: {ratio:.2f}\n")
 
 
 def _figure(runs: list[float]) -> Figure:

@@ -1,5 +1,6 @@
 """What benchmarks stand on: a real Kafka and PostgreSQL, and processes that come and go."""
 
+import json
 import os
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from benchmarks.figures import rate
 from benchmarks.workload import catalogue
 from services.core.catalogue import Lane
 from services.core.errors import Retryable
-from services.core.topics import ATTEMPTS, queued, requested
+from services.core.topics import ATTEMPTS, RECEIPTS, queued, requested
 from services.runtime.embedded.kafka import EmbeddedKafka
 from services.runtime.embedded.postgres import EmbeddedPostgres
 from services.runtime.ends import log_ends
@@ -31,11 +32,12 @@ __all__ = ["PARTITIONS", "Ground"]
 
 PARTITIONS = 4
 #: that are filled
-TOPICS = (*map(requested, Lane), *map(queued, Lane))
+TOPICS = (*map(requested, Lane), *map(queued, Lane), ATTEMPTS, RECEIPTS)
 _AT_ONCE = 5_000
 _LOOK_S = 0.05
 _STOPS_WITHIN_S = 30.0
 _LED_WITHIN_S = 10.0
+_READY_WITHIN_S = 30.0
 
 
 class Ground:
@@ -58,7 +60,7 @@ class Ground:
         )
         self._admin = AdminClient({**self.kafka})
         create_topics(self._admin, partitions=PARTITIONS, replication=1)
-        self._until_led([*TOPICS, ATTEMPTS])
+        self._until_led(TOPICS)
         return self
 
     def __exit__(
@@ -108,8 +110,8 @@ class Ground:
         log_ends(self._admin, topics)
 
     @contextmanager
-    def running(self, module: str, *args: str, **environment: str) -> Iterator[None]:
-        """A process of ours or of a peer's, told where all is; stopped in order."""
+    def running(self, module: str, *args: str, **environment: str) -> Iterator[int]:
+        """A process of ours or of a peer's, told where all is; its id. Stopped in order."""
         told = {k: v for k, v in os.environ.items() if not k.startswith("LASTWORD_")}
         told |= to_environment(self.settings) | environment
         log = self._folder / f"{module.rpartition('.')[2]}.log"
@@ -118,7 +120,7 @@ class Ground:
                 [sys.executable, "-m", module, *args], env=told, stdout=output, stderr=output
             )
         try:
-            yield
+            yield process.pid
             assert process.poll() is None, log.read_text()[-2000:]
         finally:
             process.send_signal(signal.SIGTERM)
@@ -127,6 +129,19 @@ class Ground:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    @contextmanager
+    def serving(self, module: str, name: str, **environment: str) -> Iterator[tuple[int, str]]:
+        """A process: its id, and the address that it says it has under this name."""
+        file = self._folder / f"{name}.address"
+        file.unlink(missing_ok=True)
+        with self.running(module, LASTWORD_ADDRESS_FILE=str(file), **environment) as pid:
+            until = time.monotonic() + _READY_WITHIN_S
+            while not file.exists():
+                assert time.monotonic() < until, f"{module} does not start"
+                time.sleep(_LOOK_S)
+            told: dict[str, str] = json.loads(file.read_text())
+            yield pid, told[name]
 
     def rate(self, topics: Sequence[str], count: int, begun: int) -> float:
         """Records a second, from the first tenth of ``count`` more than ``begun`` to the last."""

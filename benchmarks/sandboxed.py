@@ -40,6 +40,12 @@ class Sandbox(Struct, frozen=True):
     def forget(self) -> None:
         urlopen(Call(f"{self.url}/ledger", method="DELETE")).close()
 
+    def is_down(self, down: bool) -> None:
+        """All providers, from now on."""
+        body = json.dumps([{"fault": "down"}] if down else []).encode()
+        told = {"Content-Type": "application/json"}
+        urlopen(Call(f"{self.url}/control/every/faults", body, told, method="PUT")).close()
+
     def rate(self, count: int) -> float:
         """Messages a second, from the first tenth of ``count`` to the last."""
         return rate(self.accepted, count, _LOOK_S)

@@ -34,6 +34,9 @@ _SETTINGS = {
     "max_connections": "200",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    # a checkpoint a quarter of an hour, and not whenever a gigabyte was written
+    "checkpoint_timeout": "15min",
+    "max_wal_size": "4GB",
 }
 
 

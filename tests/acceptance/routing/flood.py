@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import datetime
 from itertools import islice
@@ -101,6 +101,12 @@ class Flood:
         """What the sandbox has accepted so far."""
         return (await self.control.summary()).accepted
 
+    async def rate(self, seconds: float) -> float:
+        """How many it accepts a second, seen for so long."""
+        before = await self.taken()
+        await asyncio.sleep(seconds)
+        return (await self.taken() - before) / seconds
+
     async def until_taken(self, count: int, *, within_s: float) -> None:
         async with asyncio.timeout(within_s):
             while await self.taken() < count:
@@ -108,6 +114,16 @@ class Flood:
 
     async def entries(self) -> list[Entry]:
         return await self.control.ledger()
+
+    async def waits(self, ids: Collection[str]) -> Sequence[float]:
+        """Seconds from acceptance to the provider's socket, the shortest first."""
+        appended, received = dict[str, datetime](), dict[str, datetime]()
+        async with asyncio.timeout(120):
+            while not set(ids) <= appended.keys() & received.keys():
+                await asyncio.sleep(1)
+                appended = self.appended()
+                received = {e.notification_id or "": e.received_at for e in await self.entries()}
+        return sorted((received[id] - appended[id]).total_seconds() for id in ids)
 
     async def until_folded(self, count: int, *, within_s: float) -> None:
         """Until the tracker, which is the last to read them, knows of so many bulk requests."""

@@ -1,14 +1,13 @@
 """Line 2: with 200,000 in bulk on an account, what is critical is there as soon as ever."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from services.core.over_quota import over_quota
-from tests.acceptance.routing.flood import Flood, flooded, limited
+from tests.acceptance.routing.flood import flooded, limited
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 Figure = Callable[[str, object], None]
@@ -22,25 +21,8 @@ _WHILE_S = 60.0
 _UNDER_WAY = 0.8
 
 
-async def waits(flood: Flood, ids: Collection[str]) -> Sequence[float]:
-    """Seconds from acceptance to the provider's socket, the shortest first."""
-    appended, received = dict[str, datetime](), dict[str, datetime]()
-    async with asyncio.timeout(120):
-        while not set(ids) <= appended.keys() & received.keys():
-            await asyncio.sleep(1)
-            appended = flood.appended()
-            received = {e.notification_id or "": e.received_at for e in await flood.entries()}
-    return sorted((received[id] - appended[id]).total_seconds() for id in ids)
-
-
 def p99(times: Sequence[float]) -> float:
     return times[round(0.99 * (len(times) - 1))]
-
-
-async def _rate(flood: Flood, seconds: float) -> float:
-    before = await flood.taken()
-    await asyncio.sleep(seconds)
-    return (await flood.taken() - before) / seconds
 
 
 async def test_critical_ones_are_no_later_than_twice_their_usual(
@@ -48,20 +30,20 @@ async def test_critical_ones_are_no_later_than_twice_their_usual(
 ) -> None:
     catalogue = limited(tmp_path / "catalogue", shared=_ACCOUNT)
     async with flooded(tmp_path / "data", catalogue) as flood:
-        await waits(flood, await flood.codes(_RATE, 5))  # first calls are slow
-        idle = await waits(flood, await flood.codes(_RATE, _WHILE_S))
+        await flood.waits(await flood.codes(_RATE, 5))  # first calls are slow
+        idle = await flood.waits(await flood.codes(_RATE, _WHILE_S))
         texts = ["hello"] * _BACKLOG
         queueing = asyncio.create_task(asyncio.to_thread(flood.queue, texts, type="news"))
         saturated = await flood.codes(_RATE, _WHILE_S)
         await queueing
         # all stand in the queue, and nobody has anything to do but to send
         await flood.until_folded(_BACKLOG, within_s=300)
-        while await _rate(flood, 5) < _UNDER_WAY * _LIMIT:
+        while await flood.rate(5) < _UNDER_WAY * _LIMIT:
             pass
-        used, behind = await asyncio.gather(_rate(flood, _WHILE_S), flood.codes(_RATE, _WHILE_S))
+        used, behind = await asyncio.gather(flood.rate(_WHILE_S), flood.codes(_RATE, _WHILE_S))
         # the control: the same in the lane of the backlog
         await flood.codes(_RATE, 1, type="slow_code")
-        busy, full = await waits(flood, behind), await waits(flood, saturated)
+        busy, full = await flood.waits(behind), await flood.waits(saturated)
         entries = await flood.entries()
     control = sum(entry.type == "slow_code" for entry in entries)
     figure("idle: half, p99 in ms", _told(idle))
