@@ -34,7 +34,7 @@ from tests.acceptance.routing.flood import Flood, flooded, limited
 __all__ = ["measure"]
 
 _LIMIT = 500
-_ACCOUNT = f'quota = {{ per_second = {_LIMIT}, jitter = "60ms" }}\nbatch = 25'
+_ACCOUNT = f'quota = {{ per_second = {_LIMIT}, jitter = "100ms" }}\nbatch = 25'
 _RATE, _WARM_S = 10.0, 5.0
 #: of what bulk may use, by which it is seen to be under way
 _UNDER_WAY = 0.8

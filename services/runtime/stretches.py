@@ -42,6 +42,8 @@ class StretchReader(RecordReader):
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
+            # what is fetched ahead takes several times its size, and 64 MB of it are the default
+            "queued.max.messages.kbytes": 16_384,
         }
         # who is no member speaks the classic protocol
         properties.pop("group.protocol", None)

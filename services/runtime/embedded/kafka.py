@@ -183,7 +183,6 @@ class EmbeddedKafka(EmbeddedServer):
             str(find_java()),
             f"-Xmx{self._heap}",
             "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
             "-Djava.awt.headless=true",
             "-Djava.io.tmpdir=tmp",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",

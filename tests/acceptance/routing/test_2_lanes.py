@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 Figure = Callable[[str, object], None]
 _LIMIT, _BACKLOG = 500, 200_000
 #: bulk goes out many in a request, as it would in life; J is that of two busy processors
-_ACCOUNT = f'quota = {{ per_second = {_LIMIT}, jitter = "60ms" }}\nbatch = 25'
+_ACCOUNT = f'quota = {{ per_second = {_LIMIT}, jitter = "100ms" }}\nbatch = 25'
 #: critical ones a second: well within what bulk leaves of the account
 _RATE = 10.0
 _WHILE_S = 60.0
