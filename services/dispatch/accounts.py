@@ -71,8 +71,9 @@ class _Account:
         "failures",
         "full_until",
         "in_flight",
+        "is_claimed_for_bulk",
+        "is_shared",
         "limit",
-        "most_bulk_asks",
         "rests_until",
         "throttled",
     )
@@ -81,12 +82,13 @@ class _Account:
         self.limit = limit
         shared = quota is not None and quota.shared
         self.bulk_limit = max(1, limit - max(1, limit // _RESERVED)) if shared else limit
+        self.is_shared = shared
+        self.is_claimed_for_bulk = False
         #: claims that are not answered yet, and how many there may be: more than a window takes
         #: would only be refused
         self.asked = 0
         self.asks = inf if quota is None else quota.limits[quota.shortest]
         #: and for bulk: not many more than were granted last
-        self.most_bulk_asks = _MOST_SHARED_ASKS if shared else inf
         self.bulk_asks = inf if quota is None else _FIRST_BULK_ASKS
         self.in_flight = 0
         self.circuit = Circuit.CLOSED
@@ -110,6 +112,8 @@ class _Account:
         return self.bulk_limit if bulk else self.limit
 
     def may_ask(self, *, bulk: bool) -> bool:
+        if bulk and self.is_shared and self.is_claimed_for_bulk:
+            return False
         return self.asked < (min(self.asks, self.bulk_asks) if bulk else self.asks)
 
     def waits_until(self, *, bulk: bool, owed: bool = False) -> float:
@@ -203,7 +207,15 @@ class Accounts:
             asks: float = granted + granted // 4 + 2
         else:
             asks = max(account.bulk_asks, 2 * granted)
-        account.bulk_asks = min(asks, account.most_bulk_asks)
+        account.bulk_asks = min(asks, _MOST_SHARED_ASKS) if account.is_shared else asks
+
+    def claim_for_bulk(self, names: Iterable[AccountName], *, begins: bool) -> None:
+        """A batch of bulk is to be claimed by these, or was.
+
+        Of a shared account it is one at once: whatever is urgent waits at its row for no more.
+        """
+        for name in names:
+            self._accounts[name].is_claimed_for_bulk = begins
 
     def was_throttled(self, name: AccountName) -> bool:
         """Whether its provider has throttled since this was asked last."""

@@ -100,6 +100,8 @@ class Engine:
             choices = state.table.choose(state.now(), _CHOOSE_MOST, self._not_now())
             if choices:
                 self._claiming += 1
+                if choices[0].candidate.lane is Lane.BULK:
+                    state.accounts.claim_for_bulk({c.account for c in choices}, begins=True)
                 self.spawn(self._deliver(choices))
                 continue
             await self._until_changed(now)
@@ -122,10 +124,12 @@ class Engine:
             pass
 
     async def _deliver(self, choices: Sequence[Choice]) -> None:
+        names = {c.account for c in choices if c.candidate.lane is Lane.BULK}
         try:
             flights = await self._claims.claim(choices)
         finally:
             self._claiming -= 1
+            self._state.accounts.claim_for_bulk(names, begins=False)
         for group in self._groups(flights):
             self.spawn(self._sends.send(group))
 

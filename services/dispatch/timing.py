@@ -14,8 +14,8 @@ __all__ = ["Asked", "Timing", "Window"]
 
 #: cells are 15 ms: with more doubt than this about the ledger's time it is asked for first
 _DOUBT_S = 0.003
-#: from a question to the first byte, for nine in ten: measured, within these bounds
-_READY_SHARE = 0.9
+#: from a question to the first byte, for nineteen in twenty: measured, within these bounds
+_READY_SHARE = 0.95
 _READY_MS = (20, 500)
 #: as long as nothing is measured: first calls are slow; and for what comes after the start is out
 _FIRST_READY_MS = 200

@@ -196,6 +196,15 @@ def test_p18_of_a_shared_account_bulk_asks_for_few_at_once_as_others_wait_meanwh
     assert bulk_asks(accounts) == 25
 
 
+def test_p18_of_a_shared_account_one_batch_of_bulk_is_claimed_at_once() -> None:
+    accounts = Accounts({A: 100, B: 100}, {A: SHARED, B: Quota(limits={Per.SECOND: 100})})
+    accounts.claim_for_bulk([A, B], begins=True)
+    assert [accounts.pick([one], 0.0, bulk=True) for one in (A, B)] == [None, B]
+    assert accounts.pick([A], 0.0) == A
+    accounts.claim_for_bulk([A], begins=False)
+    assert accounts.pick([A], 0.0, bulk=True) == A
+
+
 def bulk_asks(accounts: Accounts) -> int:
     """How many it would claim at once; all of them are granted."""
     asked = 0
