@@ -145,9 +145,9 @@ def test_p18_a_flood_in_bulk_leaves_room_for_what_is_critical() -> None:
     waited = []
     for deed in codes:
         shots = [shot for (id, _), shot in world.oracle.shots.items() if id == deed.id]
-        (sent,) = [shot for shot in shots if shot.account == B]
-        assert sent.written_at is not None
-        waited.append(sent.written_at - deed.at)
+        # one that missed its cell was never written, and had another
+        (at,) = [s.written_at for s in shots if s.account == B and s.written_at is not None]
+        waited.append(at - deed.at)
     assert median(waited) < 0.5, "the flood waits for 10 s"
     assert used(world, B, 60, 2.0, 8.0) >= 0.93
 
