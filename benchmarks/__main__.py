@@ -1,7 +1,7 @@
 """``python -m benchmarks``: all that is measured, to ``reports/bench.json``.
 
 Of rates, a second, the medians are told; ``spread`` has the least and the most of each. ``--quick``
-is for looking at a change: route, single, batch and critical, with less of each.
+is for looking at a change: route, single, batch and critical, with less of each. ``--only`` one.
 """
 
 import argparse
@@ -45,47 +45,60 @@ class Size(Struct, frozen=True, kw_only=True):
     #: of what is critical: what stands before it, and seconds for each figure
     flood: int
     while_s: float
+    #: calls to servers, and attempts that are folded
+    called: int = 20_000
+    folded: int = 10_000
+    #: of backlogs: on a tenth as many keys, and the larger one that is compared
+    waiting: int = 1_000_000
+    grown: int = 5_000_000
 
 
-_QUICK = Size(routed=20_000, single=3_000, batched=20_000, rounds=3, flood=30_000, while_s=20.0)
+_QUICK = Size(
+    routed=20_000,
+    single=3_000,
+    batched=20_000,
+    rounds=3,
+    flood=30_000,
+    while_s=20.0,
+    called=2_000,
+    folded=2_000,
+    waiting=20_000,
+    grown=50_000,
+)
 _WHOLE = Size(routed=100_000, single=10_000, batched=100_000, rounds=5, flood=200_000, while_s=60.0)
 
 
 def _measured(size: Size) -> Mapping[str, Callable[[Path], Found]]:
     """By name, what is measured in a folder of its own."""
-    rounds = size.rounds
+    rounds, called, waiting = size.rounds, size.called, size.waiting
     return {
-        "route": _on(lambda g, _: route.measure(g, count=size.routed, rounds=rounds)),
-        "single": _on(
-            lambda g, at: single.measure(g, at, single.SINGLE, count=size.single, rounds=rounds)
+        "route": _on(lambda g: route.measure(g, count=size.routed, rounds=rounds)),
+        "single": _on(lambda g: single.measure(g, single.SINGLE, count=size.single, rounds=rounds)),
+        "batch": _on(lambda g: single.measure(g, single.BATCH, count=size.batched, rounds=rounds)),
+        "critical": lambda folder: asyncio.run(
+            critical.measure(folder, backlog=size.flood, while_s=size.while_s)
         ),
-        "batch": _on(
-            lambda g, at: single.measure(g, at, single.BATCH, count=size.batched, rounds=rounds)
-        ),
-        "critical": lambda at: asyncio.run(
-            critical.measure(at, backlog=size.flood, while_s=size.while_s)
-        ),
-        "ingest": _on(lambda g, _: ingest.measure(g, count=20_000, rounds=rounds)),
-        "webhooks": _on(lambda g, at: webhooks.measure(g, at, count=20_000, rounds=rounds)),
-        "fold": _on(lambda g, at: fold.measure(g, at, attempts=10_000, rounds=rounds)),
+        "ingest": _on(lambda g: ingest.measure(g, count=called, rounds=rounds)),
+        "webhooks": _on(lambda g: webhooks.measure(g, count=called, rounds=rounds)),
+        "fold": _on(lambda g: fold.measure(g, attempts=size.folded, rounds=rounds)),
         "supersession": _on(
-            lambda g, at: backlog.supersession(g, at, requests=1_000_000, keys=100_000)
+            lambda g: backlog.supersession(g, requests=waiting, keys=waiting // 10)
         ),
-        "pending": _on(lambda g, at: backlog.pending(g, at, count=1_000_000)),
-        "growth": _on(_growth),
+        "pending": _on(lambda g: backlog.pending(g, count=waiting)),
+        "growth": _on(lambda g: _growth(g, size.grown)),
     }
 
 
-def _on(measure: Callable[[Ground, Path], Found]) -> Callable[[Path], Found]:
+def _on(measure: Callable[[Ground], Found]) -> Callable[[Path], Found]:
     def on(folder: Path) -> Found:
         with Ground(folder) as ground:
-            return measure(ground, folder)
+            return measure(ground)
 
     return on
 
 
-def _growth(ground: Ground, folder: Path) -> Found:
-    found = backlog.growth(ground, folder, few=10_000, many=5_000_000)
+def _growth(ground: Ground, many: int) -> Found:
+    found = backlog.growth(ground, few=10_000, many=many)
     return {"us_at_10k": found["us_at_few"], "us_at_5m": found["us_at_many"]}
 
 
@@ -95,13 +108,12 @@ def main() -> None:
     parser.add_argument("--only", choices=_measured(_WHOLE))
     given = parser.parse_args()
     found: dict[str, Found] = {}
-    for name, measure in _measured(_QUICK if given.quick else _WHOLE).items():
-        if given.only not in (None, name) or (given.quick and name not in _ALWAYS):
-            continue
+    measured = _measured(_QUICK if given.quick else _WHOLE)
+    for name in [given.only] if given.only else _ALWAYS if given.quick else measured:
         sys.stdout.write(f"{name}\n")
         sys.stdout.flush()
         with tempfile.TemporaryDirectory() as folder:
-            found[name] = measure(Path(folder))
+            found[name] = measured[name](Path(folder))
         _tell(name, found[name])
     _REPORT.parent.mkdir(exist_ok=True)
     _REPORT.write_bytes(msgspec.json.format(msgspec.json.encode(_report(found))))

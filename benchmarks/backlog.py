@@ -1,13 +1,10 @@
 """What a backlog costs: collapsing it, holding it, and how the cost of one grows with it.
 
-``python -m benchmarks.backlog supersession`` (or ``pending``, ``growth``). While providers are down
-nothing goes out, and dispatch holds what it has read. The floor reads the same log once.
+While providers are down nothing goes out, and dispatch holds what it has read. The floor reads the
+same log once.
 """
 
-import argparse
 import random
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -33,16 +30,16 @@ __all__ = ["growth", "pending", "supersession"]
 
 _RESET, _INVOICE = "password_reset", "invoice"
 _LOOK_S, _LONGEST_S = 0.5, 3600.0
-#: of a growing backlog, so many are sent and measured, after as many that are not
+#: of a growing backlog, so many are sent; all but the first tenth of these are measured
 _SENT = 10_000
 _FACTS = 3
 #: no place is used twice
 _OFFSETS = count()
 
 
-def supersession(ground: Ground, folder: Path, *, requests: int, keys: int) -> Mapping[str, float]:
+def supersession(ground: Ground, *, requests: int, keys: int) -> Mapping[str, float]:
     """``sends``, and records a second: ``ours`` to collapse them, ``floor`` to read them."""
-    with sandbox(ground, folder) as place:
+    with sandbox(ground) as place:
         place.is_down(True)
         topic = _fill(ground, _RESET, requests, keys)
         with _dispatch(ground, requests) as dispatch:
@@ -56,9 +53,9 @@ def supersession(ground: Ground, folder: Path, *, requests: int, keys: int) -> M
         }
 
 
-def pending(ground: Ground, folder: Path, *, count: int) -> Mapping[str, float]:
+def pending(ground: Ground, *, count: int) -> Mapping[str, float]:
     """``bytes_per_entry`` of the process's memory; seconds to start: ``restart_s``, ``floor_s``."""
-    with sandbox(ground, folder) as place:
+    with sandbox(ground) as place:
         place.is_down(True)
         topic = _fill(ground, _INVOICE, count, count)
         with _dispatch(ground, count) as dispatch:
@@ -71,23 +68,15 @@ def pending(ground: Ground, folder: Path, *, count: int) -> Mapping[str, float]:
         }
 
 
-def growth(ground: Ground, folder: Path, *, few: int, many: int) -> Mapping[str, float]:
+def growth(ground: Ground, *, few: int, many: int) -> Mapping[str, float]:
     """Microseconds for one, with so few queued and with so many: ``us_at_few``, ``us_at_many``."""
     found = {}
-    with sandbox(ground, folder):
+    with sandbox(ground):
         for name, size in (("us_at_few", few), ("us_at_many", many)):
             _fill(ground, _INVOICE, size, size)
-            begun = ground.ended([ATTEMPTS])
-            sent = min(_SENT, size // 2)
-
-            def done(before: int = begun) -> float:
-                return (ground.ended([ATTEMPTS]) - before) / _FACTS
-
+            begun, sent = ground.ended([ATTEMPTS]), min(_SENT, size) * _FACTS
             with ground.running("services.dispatch"):
-                _until(lambda: done() >= sent)  # noqa: B023 - called before the next round
-                started, first = time.monotonic(), done()
-                _until(lambda: done() >= 2 * sent - 1)  # noqa: B023
-                found[name] = 1e6 * (time.monotonic() - started) / (done() - first)
+                found[name] = 1e6 * _FACTS / ground.rate([ATTEMPTS], sent, begun)
     return found
 
 
@@ -124,13 +113,12 @@ class _Dispatch:
 def _dispatch(ground: Ground, most_pending: int) -> Iterator[_Dispatch]:
     began = time.monotonic()
     environment = {"LASTWORD_MOST_PENDING": str(max(most_pending, 500_000))}
-    module = "services.dispatch"
-    with ground.serving(module, "metrics", **environment) as (pid, metrics):
-        yield _Dispatch(pid, metrics, began)
+    with ground.serving("services.dispatch", **environment) as (pid, told):
+        yield _Dispatch(pid, told["metrics"], began)
 
 
 def _fill(ground: Ground, type: str, number: int, keys: int) -> str:
-    """So many proposals of a type, on so many keys, in an order of chance; their topic."""
+    """So many proposals of a type, on so many keys in turn; their topic."""
     codec, chance = Codec(), random.Random(number)
     (sample,) = Proposals(ground).of(type, 1)
     event = codec.decode(sample.value or b"")
@@ -138,7 +126,7 @@ def _fill(ground: Ground, type: str, number: int, keys: int) -> str:
 
     def proposals() -> Iterator[OutRecord]:
         for offset in range(number):
-            user = f"user-{offset if keys == number else chance.randrange(keys)}"
+            user = f"user-{offset % keys}"
             id = NotificationId(UUID(int=chance.getrandbits(128), version=4))
             key = f"default:{user}:{type}"
             one = replace(
@@ -168,27 +156,3 @@ def _until(done: Callable[[], bool]) -> None:
     while not done():
         assert time.monotonic() < ends, "it takes too long"
         time.sleep(_LOOK_S)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["supersession", "pending", "growth"])
-    parser.add_argument("--count", type=int, default=1_000_000)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with Ground(folder) as ground:
-            match given.what:
-                case "supersession":
-                    keys = given.count // 10
-                    found = supersession(ground, folder, requests=given.count, keys=keys)
-                case "pending":
-                    found = pending(ground, folder, count=given.count)
-                case _:
-                    found = growth(ground, folder, few=10_000, many=given.count)
-    for figure, value in found.items():
-        sys.stdout.write(f"{figure:16} {value:12,.1f}\n")
-
-
-if __name__ == "__main__":
-    main()

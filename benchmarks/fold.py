@@ -1,21 +1,18 @@
 """The fold: events into PostgreSQL's tables, by the tracker and by the shortest way there is.
 
-``python -m benchmarks.fold --attempts 10000 --rounds 3``. Each attempt is four events: started,
-settled, closed, delivered. The floor reads the same records, copies each event into a table as it
-is, and keeps one row a notification with the kind of its last one.
+Each attempt is four events: started, settled, closed, delivered. The floor reads the same records,
+copies each event into a table as it is, and keeps one row a notification with the kind of its last
+one.
 """
 
-import argparse
-import tempfile
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from itertools import count
-from pathlib import Path
+from uuid import uuid4
 
 import psycopg
 
 from benchmarks.faust_health import history
-from benchmarks.figures import Figure, alternating, rate, tell
+from benchmarks.figures import Figure, alternating, rate
 from benchmarks.ground import Ground
 from benchmarks.sandboxed import sandbox
 from services.core.events import ReceiptReceived
@@ -27,16 +24,15 @@ from services.runtime.producer import OutRecord
 __all__ = ["measure"]
 
 _EVENTS, _LOOK_S = 4, 0.1
-_FLOOR = "benchmark-fold"
 _OURS = b"SELECT coalesce(sum(next), 0)::bigint FROM tracker.offsets"
 _COPIED = b"SELECT coalesce(sum(next), 0)::bigint FROM floor.offsets"
 
 
-def measure(ground: Ground, folder: Path, *, attempts: int, rounds: int) -> Mapping[str, Figure]:
+def measure(ground: Ground, *, attempts: int, rounds: int) -> Mapping[str, Figure]:
     """``ours`` and ``floor``, in events a second."""
     codec, numbers = Codec(), count()
     with (
-        sandbox(ground, folder),
+        sandbox(ground),
         psycopg.connect(ground.settings.postgres, autocommit=True) as connection,
     ):
 
@@ -47,24 +43,27 @@ def measure(ground: Ground, folder: Path, *, attempts: int, rounds: int) -> Mapp
                 return 0
             return int(row[0]) if row else 0
 
-        def run(module: str, query: bytes) -> float:
+        def fill() -> None:
             ground.fill(
                 record for _ in range(attempts) for record in _records(next(numbers), codec)
             )
-            begun = folded(query)
-            # the tracker goes on where it was: what was filled in for the floor is before it too
-            ours = module == "services.tracker"
-            total = ground.ended([ATTEMPTS, RECEIPTS]) - begun if ours else attempts * _EVENTS
-            ground.rewind(_FLOOR, [ATTEMPTS, RECEIPTS])
-            arguments = () if ours else (_FLOOR,)
-            with ground.running(module, *arguments, LASTWORD_TRACKER_BIND="127.0.0.1:0"):
-                return rate(lambda: folded(query) - begun, total, _LOOK_S)
 
-        sides: dict[str, Callable[[], float]] = {
-            "ours": partial(run, "services.tracker", _OURS),
-            "floor": partial(run, "benchmarks.fold_floor", _COPIED),
-        }
-        return alternating(sides, rounds)
+        def ours() -> float:
+            fill()
+            # it goes on where it was: what was filled in for the floor is before it too
+            begun = folded(_OURS)
+            total = ground.ended([ATTEMPTS, RECEIPTS]) - begun
+            with ground.running("services.tracker", LASTWORD_TRACKER_BIND="127.0.0.1:0"):
+                return rate(lambda: folded(_OURS) - begun, total, _LOOK_S)
+
+        def floor() -> float:
+            fill()
+            group, begun = f"benchmark-{uuid4()}", folded(_COPIED)
+            ground.rewind(group, [ATTEMPTS, RECEIPTS])
+            with ground.running("benchmarks.fold_floor", group):
+                return rate(lambda: folded(_COPIED) - begun, attempts * _EVENTS, _LOOK_S)
+
+        return alternating({"ours": ours, "floor": floor}, rounds)
 
 
 def _records(number: int, codec: Codec) -> list[OutRecord]:
@@ -76,19 +75,3 @@ def _records(number: int, codec: Codec) -> list[OutRecord]:
         )
         for event in history(number, utc_now())
     ]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--attempts", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with Ground(folder) as ground:
-            figures = measure(ground, folder, attempts=given.attempts, rounds=given.rounds)
-    tell(figures, ("floor",))
-
-
-if __name__ == "__main__":
-    main()

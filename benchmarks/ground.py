@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
@@ -28,7 +28,7 @@ from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.settings import Settings, to_environment
 from services.runtime.topics import create_topics
 
-__all__ = ["PARTITIONS", "Ground"]
+__all__ = ["PARTITIONS", "Ground", "running"]
 
 PARTITIONS = 4
 #: that are filled
@@ -44,18 +44,18 @@ class Ground:
     """Use it as a context; one Kafka and one PostgreSQL, for all runs of one benchmark."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._stack = ExitStack()
         self.loaded = catalogue(folder / "catalogue")
 
     def __enter__(self) -> Self:
-        kafka = self._stack.enter_context(EmbeddedKafka(self._folder / "kafka"))
-        postgres = self._stack.enter_context(EmbeddedPostgres(self._folder / "postgres"))
+        kafka = self._stack.enter_context(EmbeddedKafka(self.folder / "kafka"))
+        postgres = self._stack.enter_context(EmbeddedPostgres(self.folder / "postgres"))
         self.kafka = dict(kafka.client_properties)
         self.settings = Settings(
             kafka=self.kafka,
             postgres=postgres.dsn,
-            catalogue=self._folder / "catalogue",
+            catalogue=self.folder / "catalogue",
             log_level="warning",
         )
         self._admin = AdminClient({**self.kafka})
@@ -112,37 +112,45 @@ class Ground:
     @contextmanager
     def running(self, module: str, *args: str, **environment: str) -> Iterator[int]:
         """A process of ours or of a peer's, told where all is; its id. Stopped in order."""
-        told = {k: v for k, v in os.environ.items() if not k.startswith("LASTWORD_")}
-        told |= to_environment(self.settings) | environment
-        log = self._folder / f"{module.rpartition('.')[2]}.log"
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *args], env=told, stdout=output, stderr=output
-            )
-        try:
-            yield process.pid
-            assert process.poll() is None, log.read_text()[-2000:]
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(_STOPS_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        with running(self.settings, self.folder, module, *args, **environment) as pid:
+            yield pid
 
     @contextmanager
-    def serving(self, module: str, name: str, **environment: str) -> Iterator[tuple[int, str]]:
-        """A process: its id, and the address that it says it has under this name."""
-        file = self._folder / f"{name}.address"
+    def serving(self, module: str, **environment: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """A process: its id, and the addresses that it tells."""
+        file = self.folder / f"{module}.addresses"
         file.unlink(missing_ok=True)
         with self.running(module, LASTWORD_ADDRESS_FILE=str(file), **environment) as pid:
             until = time.monotonic() + _READY_WITHIN_S
             while not file.exists():
                 assert time.monotonic() < until, f"{module} does not start"
                 time.sleep(_LOOK_S)
-            told: dict[str, str] = json.loads(file.read_text())
-            yield pid, told[name]
+            yield pid, json.loads(file.read_text())
 
     def rate(self, topics: Sequence[str], count: int, begun: int) -> float:
         """Records a second, from the first tenth of ``count`` more than ``begun`` to the last."""
         return rate(lambda: self.ended(topics) - begun, count, _LOOK_S)
+
+
+@contextmanager
+def running(
+    settings: Settings, folder: Path, module: str, *args: str, **environment: str
+) -> Iterator[int]:
+    """A process that is told these settings; its id. Its log is in the folder."""
+    told = {k: v for k, v in os.environ.items() if not k.startswith("LASTWORD_")}
+    told |= to_environment(settings) | environment
+    log = folder / f"{module.rpartition('.')[2]}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *args], env=told, stdout=output, stderr=output
+        )
+    try:
+        yield process.pid
+        assert process.poll() is None, log.read_text()[-2000:]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOPS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

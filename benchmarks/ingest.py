@@ -1,19 +1,16 @@
 """Ingest over HTTP: ours and a bare server that produces, one request a call and a thousand.
 
-``python -m benchmarks.ingest --count 20000 --rounds 3``. Both answer once Kafka has acknowledged.
+Both answer once Kafka has acknowledged.
 The floor looks at nothing, and gives each request of a thousand a record of its own.
 """
 
-import argparse
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
-from benchmarks.figures import Figure, alternating, tell
+from benchmarks.figures import Figure, alternating
 from benchmarks.ground import Ground
 from benchmarks.load import call_all
 from benchmarks.workload import requests
@@ -62,24 +59,9 @@ def _rate(
     ground: Ground, module: str, path: str, bodies: Sequence[bytes], at_once: int, count: int
 ) -> float:
     """Requests a second, of all of them; a tenth more go before, unmeasured."""
-    with ground.serving(module, "ingest", LASTWORD_INGEST_BIND="127.0.0.1:0") as (_, address):
-        url = address + path
+    with ground.serving(module, LASTWORD_INGEST_BIND="127.0.0.1:0") as (_, told):
+        url = told["ingest"] + path
         call_all(url, _JSON, bodies[: max(1, len(bodies) // 10)], at_once=at_once)
         begun = time.monotonic()
         call_all(url, _JSON, bodies, at_once=at_once)
         return count / (time.monotonic() - begun)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Ground(Path(folder)) as ground:
-        figures = measure(ground, count=given.count, rounds=given.rounds)
-    tell(figures, ("floor",))
-    tell(figures, ("floor_batch",), ours="ours_batch")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,16 +1,14 @@
 """The floor of ingest: a bare server that produces what it is sent, and answers once it is kept."""
 
-import asyncio
 import os
 from uuid import uuid4
 
 import msgspec
-import uvloop
 from aiohttp import web
 
+from benchmarks.bare_server import serve
 from services.core.catalogue import Lane
 from services.core.topics import requested
-from services.runtime.process import tell_address
 from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.settings import read_settings
 
@@ -22,7 +20,7 @@ class _Batch(msgspec.Struct):
     notifications: list[msgspec.Raw]
 
 
-async def main() -> None:
+def main() -> None:
     settings = read_settings(os.environ)
     producer = LogProducer(settings.kafka, client_id="floor")
     decode = msgspec.json.Decoder(_Batch).decode
@@ -38,12 +36,7 @@ async def main() -> None:
 
     app = web.Application(client_max_size=_MOST_BYTES)
     app.add_routes([web.post("/v1/notifications", one), web.post("/v1/notifications/batch", batch)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    tell_address(settings.address_file, "ingest", f"http://127.0.0.1:{port}")
-    await asyncio.Event().wait()
+    serve(settings, "ingest", app)
 
 
 def _record(value: bytes) -> OutRecord:
@@ -52,4 +45,4 @@ def _record(value: bytes) -> OutRecord:
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    main()

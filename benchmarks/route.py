@@ -1,18 +1,15 @@
 """Routing: ours, the floor and a Faust agent, over the same requests.
 
-``python -m benchmarks.route --count 100000 --rounds 3``. Ours is the service itself, with its
+Ours is the service itself, with its
 look-up of profiles. The floor decodes each request and encodes a proposal of its type, and decides
 nothing. The peer calls the same decision from a Faust agent; what it proposes is compared.
 """
 
-import argparse
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from pathlib import Path
 from uuid import uuid4
 
-from benchmarks.figures import Figure, alternating, tell
+from benchmarks.figures import Figure, alternating
 from benchmarks.ground import Ground
 from benchmarks.workload import record_of, requests
 from services.core.catalogue import Lane
@@ -73,17 +70,3 @@ def _last(ground: Ground, codec: Codec, topics: Sequence[str], count: int) -> di
                 found[event.notification_id] = event  # type: ignore[union-attr]
     assert len(found) == count, f"{len(found)} of {count}"
     return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Ground(Path(folder)) as ground:
-        figures = measure(ground, count=given.count, rounds=given.rounds)
-    tell(figures, ("floor", "faust"))
-
-
-if __name__ == "__main__":
-    main()

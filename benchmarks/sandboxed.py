@@ -1,11 +1,9 @@
 """A sandbox for senders to send to, and how many it takes in a second."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from urllib.request import Request as Call
 from urllib.request import urlopen
 from uuid import UUID
@@ -15,16 +13,17 @@ from msgspec import Struct
 from benchmarks.figures import rate
 from benchmarks.ground import Ground
 from services.cli.wiring import with_sandbox
+from services.core.catalogue import Catalogue
 from services.core.events import Channel
 from services.core.identifiers import AccountName, NotificationId
-from services.core.ports import Content, Message, Request
+from services.core.ports import Content, Message
 from services.providers import PROVIDERS
 from services.runtime.access import build_accesses
+from services.runtime.settings import Settings
 
-__all__ = ["Sandbox", "sample", "sandbox"]
+__all__ = ["Sandbox", "sample", "sample_id", "sandbox"]
 
 _LOOK_S = 0.1
-_READY_WITHIN_S = 30.0
 
 
 class Sandbox(Struct, frozen=True):
@@ -52,20 +51,10 @@ class Sandbox(Struct, frozen=True):
 
 
 @contextmanager
-def sandbox(ground: Ground, folder: Path) -> Iterator[Sandbox]:
+def sandbox(ground: Ground) -> Iterator[Sandbox]:
     """All accounts of the ground's catalogue are its own, for as long as it lasts."""
-    file = folder / "sandbox.json"
     before = ground.settings
-    with ground.running(
-        "services.sandbox",
-        LASTWORD_ADDRESS_FILE=str(file),
-        LASTWORD_SANDBOX_BIND="127.0.0.1:0",
-    ):
-        until = time.monotonic() + _READY_WITHIN_S
-        while not file.exists():
-            assert time.monotonic() < until, "the sandbox does not start"
-            time.sleep(_LOOK_S)
-        told = json.loads(file.read_text())
+    with ground.serving("services.sandbox", LASTWORD_SANDBOX_BIND="127.0.0.1:0") as (_, told):
         ground.settings = with_sandbox(before, ground.loaded.catalogue, told["providers"])
         try:
             yield Sandbox(told["url"])
@@ -73,14 +62,16 @@ def sandbox(ground: Ground, folder: Path) -> Iterator[Sandbox]:
             ground.settings = before
 
 
-def sample(ground: Ground, account: str, count: int = 1) -> Request:
-    """One request to the sandbox with so many messages, as ours would make it."""
-    accesses = build_accesses(ground.loaded.catalogue, PROVIDERS, ground.settings)
-    access = accesses[AccountName(account)]
+def sample(catalogue: Catalogue, settings: Settings, account: str, count: int = 1) -> str:
+    """One request to the sandbox with so many messages, as ours would make it; in JSON.
+
+    The ids are ``sample_id(0)`` and those after it.
+    """
+    access = build_accesses(catalogue, PROVIDERS, settings)[AccountName(account)]
     text = "Order A-1: EUR 129.90\nhttps://shop.example.test/invoices/" + 32 * "0"
     messages = [
         Message(
-            notification_id=NotificationId(UUID(int=number, version=4)),
+            notification_id=sample_id(number),
             attempt=1,
             type="invoice",
             channel=Channel.EMAIL,
@@ -90,4 +81,11 @@ def sample(ground: Ground, account: str, count: int = 1) -> Request:
         for number in range(count)
     ]
     provider = PROVIDERS[access.account.provider]
-    return provider.build_request(access, messages, time_left=timedelta(hours=1))
+    request = provider.build_request(access, messages, time_left=timedelta(hours=1))
+    return json.dumps(
+        {"url": request.url, "headers": dict(request.headers), "body": request.body.decode()}
+    )
+
+
+def sample_id(number: int) -> NotificationId:
+    return NotificationId(UUID(int=number, version=4))

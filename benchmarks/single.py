@@ -1,29 +1,24 @@
 """Single sends and batches: ours, the floor, Celery and Dramatiq, to the same sandbox.
 
-``python -m benchmarks.single --count 10000 --rounds 3``. Ours is the dispatch service: it begins
+Ours is the dispatch service: it begins
 with records on ``deliveries.queued``, and has ended when all are settled and published. The floor
 reads the same records and posts for each, with no ledger, no events and no rendering. The peers
 have a task in Redis for each, which posts one message, with no guarantee at all.
 """
 
-import argparse
-import json
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from uuid import uuid4
 
 from msgspec import Struct
 
-from benchmarks.figures import Figure, alternating, tell
+from benchmarks.figures import Figure, alternating
 from benchmarks.ground import Ground
 from benchmarks.proposals import Proposals
 from benchmarks.redis_server import redis
 from benchmarks.sandboxed import Sandbox, sample, sandbox
 from services.core.identifiers import AccountName, TypeName
-from services.core.ports import Request
 from services.core.topics import ATTEMPTS, queued
 
 __all__ = ["BATCH", "SINGLE", "Sending", "measure"]
@@ -52,8 +47,9 @@ class Work:
         self._proposals = Proposals(ground)
         self._type, self._batch = sending.type, sending.batch
         self._topic = queued(ground.loaded.catalogue.types[sending.type].lane)
-        self._request = sample(ground, sending.account, sending.batch)
-        self._single = sample(ground, sending.account)
+        catalogue, settings = ground.loaded.catalogue, ground.settings
+        self._request = sample(catalogue, settings, sending.account, sending.batch)
+        self._single = sample(catalogue, settings, sending.account)
 
     def ours(self, count: int) -> float:
         ground = self._ground
@@ -74,20 +70,17 @@ class Work:
 
         return sent
 
-    def _sent(self, module: str, arguments: tuple[str, ...], count: int, request: Request) -> float:
+    def _sent(self, module: str, arguments: tuple[str, ...], count: int, request: str) -> float:
         self._place.forget()
-        told = {"BENCHMARK_REQUEST": _as_json(request)}
-        with self._ground.running(module, *arguments, **told):
+        with self._ground.running(module, *arguments, BENCHMARK_REQUEST=request):
             return self._place.rate(count)
 
 
-def measure(
-    ground: Ground, folder: Path, sending: Sending, *, count: int, rounds: int
-) -> Mapping[str, Figure]:
+def measure(ground: Ground, sending: Sending, *, count: int, rounds: int) -> Mapping[str, Figure]:
     """``ours``, ``floor``, ``celery`` and ``dramatiq``, in messages a second."""
     with ExitStack() as stack:
-        place = stack.enter_context(sandbox(ground, folder))
-        server = stack.enter_context(redis(folder / "redis"))
+        place = stack.enter_context(sandbox(ground))
+        server = stack.enter_context(redis(ground.folder / "redis"))
         work = Work(ground, place, server, sending)
         sides: dict[str, Callable[[int], float]] = {
             "ours": work.ours,
@@ -97,27 +90,3 @@ def measure(
         }
         runs = {name: partial(run, count) for name, run in sides.items()}
         return alternating(runs, rounds)
-
-
-def _as_json(request: Request) -> str:
-    return json.dumps(
-        {"url": request.url, "headers": dict(request.headers), "body": request.body.decode()}
-    )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", action="store_true", help="to a provider that takes a hundred")
-    given = parser.parse_args()
-    sending = BATCH if given.batch else SINGLE
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with Ground(folder) as ground:
-            figures = measure(ground, folder, sending, count=given.count, rounds=given.rounds)
-    tell(figures, ("floor", "celery", "dramatiq"))
-
-
-if __name__ == "__main__":
-    main()

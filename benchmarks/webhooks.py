@@ -1,22 +1,19 @@
 """Providers' webhooks: ours, and a bare server that looks at the secret and produces.
 
-``python -m benchmarks.webhooks --count 20000 --rounds 3``. Both answer once Kafka has acknowledged.
+Both answer once Kafka has acknowledged.
 Ours reads the event as the vendor writes it; the tracker folds what it took meanwhile, as it always
 does, on the same two cores.
 """
 
-import argparse
 import json
 import random
-import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from uuid import UUID
 
-from benchmarks.figures import Figure, alternating, tell
+from benchmarks.figures import Figure, alternating
 from benchmarks.ground import Ground
 from benchmarks.load import call_all
 from benchmarks.sandboxed import sandbox
@@ -28,7 +25,7 @@ _AT_ONCE = 64
 _ACCOUNT = "postmark-transactional"
 
 
-def measure(ground: Ground, folder: Path, *, count: int, rounds: int) -> Mapping[str, Figure]:
+def measure(ground: Ground, *, count: int, rounds: int) -> Mapping[str, Figure]:
     """``ours`` and ``floor``, in events a second."""
     secret = sandbox_secrets("postmark", _ACCOUNT)["webhook_secret"]
     token = b64encode(f"lastword:{secret}".encode()).decode()
@@ -37,16 +34,15 @@ def measure(ground: Ground, folder: Path, *, count: int, rounds: int) -> Mapping
 
     def rate(module: str) -> float:
         bodies = _events(chance, count)
-        with ground.serving(
-            module, "tracker", LASTWORD_TRACKER_BIND="127.0.0.1:0", BENCHMARK_SECRET=token
-        ) as (_, address):
-            url = f"{address}/webhooks/{_ACCOUNT}"
+        binds = {"LASTWORD_TRACKER_BIND": "127.0.0.1:0", "BENCHMARK_SECRET": token}
+        with ground.serving(module, **binds) as (_, told):
+            url = f"{told['tracker']}/webhooks/{_ACCOUNT}"
             call_all(url, headers, bodies[: count // 10], at_once=_AT_ONCE)
             begun = time.monotonic()
             call_all(url, headers, bodies[count // 10 :], at_once=_AT_ONCE)
             return (count - count // 10) / (time.monotonic() - begun)
 
-    with sandbox(ground, folder):
+    with sandbox(ground):
         return alternating(
             {
                 "ours": partial(rate, "services.tracker"),
@@ -75,19 +71,3 @@ def _events(chance: random.Random, count: int) -> Sequence[bytes]:
         ).encode()
         for id in ids
     ]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        with Ground(folder) as ground:
-            figures = measure(ground, folder, count=given.count, rounds=given.rounds)
-    tell(figures, ("floor",))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,19 +1,17 @@
 """The floor of webhooks: a bare server that compares the secret, and produces what it was sent."""
 
-import asyncio
 import os
 from hmac import compare_digest
 
-import uvloop
 from aiohttp import web
 
+from benchmarks.bare_server import serve
 from services.core.topics import RECEIPTS
-from services.runtime.process import tell_address
 from services.runtime.producer import LogProducer, OutRecord
 from services.runtime.settings import read_settings
 
 
-async def main() -> None:
+def main() -> None:
     settings = read_settings(os.environ)
     secret = f"Basic {os.environ['BENCHMARK_SECRET']}"
     producer = LogProducer(settings.kafka, client_id="floor")
@@ -27,13 +25,8 @@ async def main() -> None:
 
     app = web.Application()
     app.add_routes([web.post("/webhooks/{account}", take)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    tell_address(settings.address_file, "tracker", f"http://127.0.0.1:{port}")
-    await asyncio.Event().wait()
+    serve(settings, "tracker", app)
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    main()

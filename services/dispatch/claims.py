@@ -77,8 +77,10 @@ class Claims:
             return []
         requests = [self._request(choice, content) for choice, content in rendered]
         cells = any(self._accounts[choice.account].quota for choice, _ in rendered)
-        asks = count(1)
-        asked = await self._state.asked(lambda: self._timing.ask(requests, next(asks), cells=cells))
+        lane, asks = choices[0].candidate.lane, count(1)
+        asked = await self._state.asked(
+            lambda: self._timing.ask(lane, requests, next(asks), cells=cells)
+        )
         flights: list[Flight] = []
         events: list[Outgoing] = []
         done: list[Candidate] = []
@@ -102,7 +104,7 @@ class Claims:
             done += (loser for loser in choice.losers if loser.id in closed)
         self._full(rendered, asked.answers)
         await self._state.log.publish(events, buried(self._state.log, seconds))
-        self._timing.prepared(choices[0].candidate.lane, asked.at)
+        self._timing.prepared(lane, asked.at)
         self._state.finish(done)
         await self._parking.park(unknown)
         for candidate, why in unwanted:

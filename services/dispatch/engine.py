@@ -8,7 +8,7 @@ the same event id. Offsets are committed only for what was published.
 
 import asyncio
 from collections import Counter
-from collections.abc import Container, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Coroutine, Iterable, Iterator, Mapping, Sequence, Set
 
 from services.core.catalogue import Account, Lane
 from services.core.identifiers import AccountName
@@ -100,9 +100,9 @@ class Engine:
             choices = state.table.choose(state.now(), _CHOOSE_MOST, self._not_now())
             if choices:
                 self._claiming += 1
-                if choices[0].candidate.lane is Lane.BULK:
-                    state.accounts.claim_for_bulk({c.account for c in choices}, begins=True)
-                self.spawn(self._deliver(choices))
+                bulk = {c.account for c in choices if c.candidate.lane is Lane.BULK}
+                state.accounts.claim_for_bulk(bulk, begins=True)
+                self.spawn(self._deliver(choices, bulk))
                 continue
             await self._until_changed(now)
 
@@ -123,13 +123,13 @@ class Engine:
         except TimeoutError:
             pass
 
-    async def _deliver(self, choices: Sequence[Choice]) -> None:
-        names = {c.account for c in choices if c.candidate.lane is Lane.BULK}
+    async def _deliver(self, choices: Sequence[Choice], bulk: Set[AccountName]) -> None:
+        """``bulk``: the accounts by which bulk is claimed."""
         try:
             flights = await self._claims.claim(choices)
         finally:
             self._claiming -= 1
-            self._state.accounts.claim_for_bulk(names, begins=False)
+            self._state.accounts.claim_for_bulk(bulk, begins=False)
         for group in self._groups(flights):
             self.spawn(self._sends.send(group))
 

@@ -47,15 +47,19 @@ class Timing:
         #: by urgency: many are asked for at once of bulk, and few of what is critical
         self._prepared = {lane: Durations(*_OF_LATE) for lane in Lane}
 
-    async def ask(self, requests: Sequence[ClaimRequest], number: int, *, cells: bool) -> Asked:
-        """Claim, for the so-manieth time; with ``cells``, knowing the ledger's time well enough."""
+    async def ask(
+        self, lane: Lane, requests: Sequence[ClaimRequest], number: int, *, cells: bool
+    ) -> Asked:
+        """Claim these of a lane, for the so-manieth time.
+
+        With ``cells``, knowing the ledger's time well enough.
+        """
         earliest, latest = self._time.bounds.at(self._clock.boot())
         if cells and latest - earliest > _DOUBT_S:
             await self._time.ask(self._ledger)
         # taken before the question: an answer that was long on its way makes the lease shorter
         asked_at = self._clock.boot()
-        # all of a question are of one lane
-        ready_ms = self.ready_ms(requests[0].lane) if requests else _FIRST_READY_MS
+        ready_ms = self.ready_ms(lane)
         answers = await self._ledger.claim(
             [replace(each, ask=number, ready_ms=ready_ms) for each in requests]
         )

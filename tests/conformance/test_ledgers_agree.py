@@ -17,7 +17,7 @@ from services.runtime.memory_ledger import MemoryLedger
 from tests.conformance.histories import LIFETIME, QUOTAS, STEPS, Step, World
 from tests.conformance.ledgers import TOPIC, TOPIC_ID, Hands
 
-_EXAMPLES = int(os.environ.get("LASTWORD_EXAMPLES", "80"))
+_EXAMPLES = int(os.environ.get("LASTWORD_EXAMPLES", "100"))
 _TABLES = (
     *("notifications", "keys", "attempts", "accounts", "cells", "parked", "receipts"),
     *("recipients", "recipient_offsets", "suppressions", "had"),

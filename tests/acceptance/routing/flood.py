@@ -125,14 +125,22 @@ class Flood:
                 received = {e.notification_id or "": e.received_at for e in await self.entries()}
         return sorted((received[id] - appended[id]).total_seconds() for id in ids)
 
-    async def until_folded(self, count: int, *, within_s: float) -> None:
-        """Until the tracker, which is the last to read them, knows of so many bulk requests."""
-        query = b"SELECT count(*) FROM tracker.deliveries WHERE type = 'news'"
+    async def until_under_way(self, queued: int, rate: float, *, within_s: float) -> None:
+        """Until so much of bulk stands in the queue, and goes out at such a rate.
+
+        The tracker is the last to read it: then nobody has anything to do but to send.
+        """
         async with asyncio.timeout(within_s):
-            connection = await psycopg.AsyncConnection.connect(self.up.settings.postgres)
-            async with connection:
-                while (await (await connection.execute(query)).fetchone() or (0,))[0] < count:
-                    await asyncio.sleep(2)
+            while self._folded() < queued:
+                await asyncio.sleep(2)
+            while await self.rate(5) < rate:
+                pass
+
+    def _folded(self) -> int:
+        query = b"SELECT count(*) FROM tracker.deliveries WHERE type = 'news'"
+        with psycopg.connect(self.up.settings.postgres) as connection:
+            (count,) = connection.execute(query).fetchone() or (0,)
+            return int(count)
 
     def appended(self) -> dict[str, datetime]:
         """When each request was appended, as the tracker has it."""

@@ -36,10 +36,7 @@ async def test_critical_ones_are_no_later_than_twice_their_usual(
         queueing = asyncio.create_task(asyncio.to_thread(flood.queue, texts, type="news"))
         saturated = await flood.codes(_RATE, _WHILE_S)
         await queueing
-        # all stand in the queue, and nobody has anything to do but to send
-        await flood.until_folded(_BACKLOG, within_s=300)
-        while await flood.rate(5) < _UNDER_WAY * _LIMIT:
-            pass
+        await flood.until_under_way(_BACKLOG, _UNDER_WAY * _LIMIT, within_s=300)
         used, behind = await asyncio.gather(flood.rate(_WHILE_S), flood.codes(_RATE, _WHILE_S))
         # the control: the same in the lane of the backlog
         await flood.codes(_RATE, 1, type="slow_code")

@@ -80,7 +80,7 @@ def far(*ways: float) -> tuple[Timing, Far]:
 
 async def test_p11_of_a_cell_only_what_is_surely_in_it_is_used() -> None:
     timing, _ = far(0.004, 0.002)
-    await timing.ask([], 1, cells=False)
+    await timing.ask(_LANE, [], 1, cells=False)
     window = timing.window(granted(at(0.5), at(0.515)), 0.0)
     assert window.opens == pytest.approx(0.502, abs=0.0005)
     assert window.send_by == pytest.approx(0.511, abs=0.0005)
@@ -88,15 +88,15 @@ async def test_p11_of_a_cell_only_what_is_surely_in_it_is_used() -> None:
 
 async def test_p11_a_lease_counts_from_the_question() -> None:
     timing, _ = far(0.1, 0.9)
-    asked = await timing.ask([], 1, cells=False)
+    asked = await timing.ask(_LANE, [], 1, cells=False)
     window = timing.window(granted(None, at(5.1)), asked.at)
     assert (window.opens, window.send_by) == (0.0, 5.0)
 
 
 async def test_before_a_cell_is_asked_for_the_ledgers_time_is_and_only_if_it_is_in_doubt() -> None:
     timing, ledger = far(0.001, 0.001, 0.2, 0.2, 0.2, 0.2)
-    await timing.ask([], 1, cells=True)
-    await timing.ask([], 1, cells=True)
+    await timing.ask(_LANE, [], 1, cells=True)
+    await timing.ask(_LANE, [], 1, cells=True)
     assert ledger.times_asked == 1
     window = timing.window(granted(at(2.0), at(2.015)), 0.0)
     assert window.send_by - window.opens > 0.01, "though each answer came after 0.4 s"
